@@ -1,0 +1,1 @@
+"""Vision transformers on phones: exact deploy forms, quantization-aware training, conversion, proof and measurement."""

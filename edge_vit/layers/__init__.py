@@ -1,0 +1,1 @@
+"""Blocks that the model families share; they import torch only."""

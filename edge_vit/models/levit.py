@@ -1,0 +1,373 @@
+"""LeViT: a pyramid of attention over small token grids behind a convolutional stem.
+
+Paper: "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inference", arXiv 2104.01136.
+Reference: facebookresearch/LeViT (Apache-2.0); written from the paper and its checkpoint's shapes.
+Differences from it, none of which changes the function: tokens keep (B, N, C) throughout; queries, keys and values
+of the deploy form are three linear layers on (B * heads, N, D) tensors, so that no tensor has more than four axes and
+every matrix product is a three-axis one; the bias table is spread anew in every training forward (no cache to go stale).
+
+Shapes: `B` batch, `C` channels, `H`/`W` grid, `N = H * W` tokens, `K` key dim, `V` value dim per head, `h` heads.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from edge_vit.layers.attention_bias import AttentionBias
+from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear, make_linear
+from edge_vit.layers.drop_path import DropPath
+from edge_vit.layers.fuse import fuse_children
+
+STEM_STRIDE = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeViTConfig:
+    """What tells one LeViT from another; three stages each."""
+
+    embed_dim: tuple[int, int, int]
+    key_dim: int
+    num_heads: tuple[int, int, int]
+    depths: tuple[int, int, int]
+    drop_path: float = 0.0
+    attn_ratio: int = 2
+    mlp_ratio: int = 2
+    num_classes: int = 1000
+    resolution: int = 224
+
+    def __post_init__(self) -> None:
+        if self.resolution < 64 or self.resolution % STEM_STRIDE:
+            raise ValueError(f"resolution {self.resolution} is not allowed; use a multiple of {STEM_STRIDE} from 64 up")
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes {self.num_classes} is not allowed; use 1 or more")
+        if not 0.0 <= self.drop_path < 1.0:
+            raise ValueError(f"drop_path {self.drop_path} is not allowed; use 0 up to, not including, 1")
+
+    def grid(self, stage: int) -> int:
+        """Return the side of the token grid in `stage`, counted from 0."""
+        side = self.resolution // STEM_STRIDE
+        for _ in range(stage):
+            side = (side + 1) // 2
+        return side
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B, N, h * D) -> (B * h, N, D)."""
+    batch, tokens, channels = x.shape
+    x = x.view(batch, tokens, num_heads, channels // num_heads).transpose(1, 2)
+    return x.reshape(batch * num_heads, tokens, channels // num_heads)
+
+
+def merge_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B * h, N, D) -> (B, N, h * D)."""
+    batch, tokens, channels = x.shape[0] // num_heads, x.shape[1], x.shape[2]
+    x = x.view(batch, num_heads, tokens, channels).transpose(1, 2)
+    return x.reshape(batch, tokens, num_heads * channels)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attend with already scaled queries.
+
+    Args:
+        q: (B * h, N, K). k: (B * h, M, K). v: (B * h, M, V). bias: (h, N, M).
+
+    Returns:
+        (B * h, N, V).
+    """
+    batch = q.shape[0] // bias.shape[0]
+    if batch > 1:  # batch one, the exported case, adds the constant as it is and keeps three axes
+        bias = bias.repeat(batch, 1, 1)
+    scores = torch.bmm(q, k.transpose(1, 2)) + bias
+    return torch.bmm(scores.softmax(-1), v)
+
+
+class DeployAttention(nn.Module):
+    """Attention with everything foldable folded: batch norm, scale, bias table, interleaved qkv rows.
+
+    `q` takes tokens when `stride` is 1, else the (B, C, H, W) map, which a strided 1x1 convolution subsamples.
+    """
+
+    bias: Tensor
+
+    def __init__(
+        self, q: nn.Module, k: nn.Linear, v: nn.Linear, proj: nn.Linear, bias: Tensor, resolution: int, stride: int
+    ) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.proj = q, k, v, proj
+        self.act = nn.Hardswish()
+        self.register_buffer("bias", bias)
+        self.num_heads, self.resolution, self.stride = bias.shape[0], resolution, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride == 1:
+            q = self.q(x)
+        else:
+            grid = x.transpose(1, 2).reshape(x.shape[0], x.shape[2], self.resolution, self.resolution)
+            q = self.q(grid).flatten(2).transpose(1, 2)  # (B, C', H', W') -> (B, N', C')
+        q, k, v = (split_heads(t, self.num_heads) for t in (q, self.k(x), self.v(x)))
+        x = merge_heads(attend(q, k, v, self.bias), self.num_heads)
+        return self.proj(self.act(x))
+
+
+class Attention(nn.Module):
+    """Attend over all tokens of a grid with learned offset biases (section 4.2)."""
+
+    def __init__(self, dim: int, key_dim: int, num_heads: int, attn_ratio: int, resolution: int) -> None:
+        super().__init__()
+        self.key_dim, self.num_heads, self.resolution = key_dim, num_heads, resolution
+        self.value_dim = attn_ratio * key_dim
+        self.qkv = LinearNorm(dim, num_heads * (2 * key_dim + self.value_dim))  # rows lie head by head: q, k, v
+        self.act = nn.Hardswish()
+        self.proj = LinearNorm(num_heads * self.value_dim, dim, norm_weight_init=0.0)
+        self.bias = AttentionBias(num_heads, resolution)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = split_heads(self.qkv(x), self.num_heads)  # (B * h, N, 2 K + V)
+        q, k, v = qkv.split([self.key_dim, self.key_dim, self.value_dim], dim=-1)
+        x = attend(q * self.key_dim**-0.5, k, v, self.bias())
+        return self.proj(self.act(merge_heads(x, self.num_heads)))
+
+    def fuse(self) -> DeployAttention:
+        dims = [self.key_dim, self.key_dim, self.value_dim]
+        q, k, v = split_rows(self.qkv.fuse(), self.num_heads, dims)
+        scale_linear_(q, self.key_dim**-0.5)
+        return DeployAttention(q, k, v, self.proj.fuse(), self.bias().detach(), self.resolution, stride=1)
+
+
+class DownsampleAttention(nn.Module):
+    """Attend from every second token to all: halves the grid and widens the channels (section 4.2, "shrinking attention")."""
+
+    def __init__(self, dim: int, out_dim: int, key_dim: int, num_heads: int, attn_ratio: int, resolution: int) -> None:
+        super().__init__()
+        self.key_dim, self.num_heads, self.resolution = key_dim, num_heads, resolution
+        self.value_dim = attn_ratio * key_dim
+        self.kv = LinearNorm(dim, num_heads * (key_dim + self.value_dim))  # rows lie head by head: k, v
+        self.q = LinearNorm(dim, num_heads * key_dim)
+        self.act = nn.Hardswish()
+        self.proj = LinearNorm(num_heads * self.value_dim, out_dim)
+        self.bias = AttentionBias(num_heads, resolution, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, channels = x.shape
+        coarse = x.view(batch, self.resolution, self.resolution, channels)[:, ::2, ::2]
+        q = split_heads(self.q(coarse.reshape(batch, -1, channels)), self.num_heads)
+        k, v = split_heads(self.kv(x), self.num_heads).split([self.key_dim, self.value_dim], dim=-1)
+        x = attend(q * self.key_dim**-0.5, k, v, self.bias())
+        return self.proj(self.act(merge_heads(x, self.num_heads)))
+
+    def fuse(self) -> DeployAttention:
+        k, v = split_rows(self.kv.fuse(), self.num_heads, [self.key_dim, self.value_dim])
+        q_linear = self.q.fuse()
+        scale_linear_(q_linear, self.key_dim**-0.5)
+        q = nn.Conv2d(q_linear.in_features, q_linear.out_features, 1, stride=2)
+        q.weight.data.copy_(q_linear.weight.data[:, :, None, None])
+        q.bias.data.copy_(q_linear.bias.data)  # type: ignore[union-attr]
+        return DeployAttention(q, k, v, self.proj.fuse(), self.bias().detach(), self.resolution, stride=2)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a Hardswish between, on tokens (B, N, C)."""
+
+    def __init__(self, dim: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.fc1 = LinearNorm(dim, dim * mlp_ratio)
+        self.act = nn.Hardswish()
+        self.fc2 = LinearNorm(dim * mlp_ratio, dim, norm_weight_init=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Residual attention, then residual MLP, on tokens (B, N, C)."""
+
+    def __init__(self, attn: Attention, mlp: Mlp, drop_path: float) -> None:
+        super().__init__()
+        self.attn, self.mlp = attn, mlp
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.attn(x))
+        return x + self.drop_path(self.mlp(x))
+
+
+class Downsample(nn.Module):
+    """Shrinking attention, then residual MLP: (B, N, C) -> (B, N / 4 rounded up per side, C_out)."""
+
+    def __init__(self, attn: DownsampleAttention, mlp: Mlp, drop_path: float) -> None:
+        super().__init__()
+        self.attn, self.mlp = attn, mlp
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attn(x)
+        return x + self.drop_path(self.mlp(x))
+
+
+class Stage(nn.Sequential):
+    """One grid size: from the second stage on a downsampling part first, then blocks."""
+
+    def __init__(self, config: LeViTConfig, stage: int) -> None:
+        super().__init__()
+        dim, grid, key_dim, ratio = config.embed_dim[stage], config.grid(stage), config.key_dim, config.mlp_ratio
+        if stage > 0:
+            previous = config.embed_dim[stage - 1]
+            attn = DownsampleAttention(previous, dim, key_dim, previous // key_dim, 4, config.grid(stage - 1))
+            self.downsample = Downsample(attn, Mlp(dim, ratio), config.drop_path)
+        self.blocks = nn.Sequential()
+        for _ in range(config.depths[stage]):
+            attention = Attention(dim, key_dim, config.num_heads[stage], config.attn_ratio, grid)
+            self.blocks.append(Block(attention, Mlp(dim, ratio), config.drop_path))
+
+
+class LeViT(nn.Module):
+    """Classify images (B, 3, R, R): logits (B, num_classes).
+
+    In training mode the class head's and the distillation head's logits come as a pair; in eval mode their mean.
+    """
+
+    def __init__(self, config: LeViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim[0]
+        widths = [3, dim // 8, dim // 4, dim // 2, dim]
+        self.stem = nn.Sequential()
+        for i, (width_in, width_out) in enumerate(zip(widths, widths[1:], strict=False)):
+            self.stem.append(ConvNorm(width_in, width_out, kernel_size=3, stride=2, padding=1))
+            if i < 3:
+                self.stem.append(nn.Hardswish())
+        self.stages = nn.Sequential(*(Stage(config, stage) for stage in range(3)))
+        self.head = NormLinear(config.embed_dim[-1], config.num_classes)
+        self.head_dist = NormLinear(config.embed_dim[-1], config.num_classes)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return pooled features, (B, C_last)."""
+        x = self.stem(x).flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, N, C)
+        x = self.stages(x)
+        grid = self.config.grid(2)
+        # Averaging a grid rather than a token list: runtimes have an int8 mean over two axes, not over one.
+        return x.view(x.shape[0], grid, grid, x.shape[2]).mean((1, 2))
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = self.forward_features(x)
+        if self.training:
+            return self.head(x), self.head_dist(x)
+        return (self.head(x) + self.head_dist(x)) / 2
+
+    def fuse(self) -> nn.Module:
+        return DeployLeViT(self)
+
+
+class DeployLeViT(nn.Module):
+    """LeViT with everything folded and one head: (B, 3, R, R) -> logits (B, num_classes)."""
+
+    def __init__(self, model: LeViT) -> None:
+        super().__init__()
+        self.config, self.stem, self.stages = model.config, model.stem, model.stages
+        fuse_children(self)
+        head, head_dist = model.head.fuse(), model.head_dist.fuse()
+        self.head = make_linear(
+            (head.weight.double() + head_dist.weight.double()) / 2, (head.bias.double() + head_dist.bias.double()) / 2
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(LeViT.forward_features(self, x))  # type: ignore[arg-type]
+
+
+def split_rows(linear: nn.Linear, num_heads: int, dims: list[int]) -> list[nn.Linear]:
+    """Split a linear layer whose rows lie head by head into one layer per part, rows head-major in each."""
+    weight = linear.weight.detach().view(num_heads, sum(dims), -1).split(dims, dim=1)
+    bias = linear.bias.detach().view(num_heads, sum(dims)).split(dims, dim=1)
+    return [make_linear(w.flatten(0, 1), b.flatten()) for w, b in zip(weight, bias, strict=True)]
+
+
+def scale_linear_(linear: nn.Linear, factor: float) -> None:
+    """Multiply a linear layer's function by `factor`, in place."""
+    linear.weight.data.mul_(factor)
+    linear.bias.data.mul_(factor)
+
+
+LEVIT_VARIANTS: dict[str, LeViTConfig] = {
+    "levit_128s": LeViTConfig(embed_dim=(128, 256, 384), key_dim=16, num_heads=(4, 6, 8), depths=(2, 3, 4)),
+    "levit_128": LeViTConfig(embed_dim=(128, 256, 384), key_dim=16, num_heads=(4, 8, 12), depths=(4, 4, 4)),
+    "levit_192": LeViTConfig(embed_dim=(192, 288, 384), key_dim=32, num_heads=(3, 5, 6), depths=(4, 4, 4)),
+    "levit_256": LeViTConfig(embed_dim=(256, 384, 512), key_dim=32, num_heads=(4, 6, 8), depths=(4, 4, 4)),
+    "levit_384": LeViTConfig(
+        embed_dim=(384, 512, 768), key_dim=32, num_heads=(6, 9, 12), depths=(4, 4, 4), drop_path=0.1
+    ),
+}
+
+
+def remap_checkpoint(state_dict: dict[str, Tensor], config: LeViTConfig) -> dict[str, Tensor]:
+    """Rename official or timm keys to this file's; keys that are neither stay, so that a strict load names them.
+
+    timm's files with four-axis 1x1 weights become two-axis. Integer index buffers are dropped: they are rebuilt.
+    """
+    rename = {**_official_names(config), **_timm_names(config)}
+    renamed: dict[str, Tensor] = {}
+    for key, value in state_dict.items():
+        if key.endswith(("attention_bias_idxs", "num_batches_tracked")):
+            continue
+        prefix, _, leaf = key.rpartition(".")
+        target = rename.get(key) or (f"{rename[prefix]}.{leaf}" if prefix in rename else key)
+        if target.endswith("linear.weight") and value.dim() == 4:
+            value = value.flatten(1)
+        renamed[target] = value
+    return renamed
+
+
+def _official_names(config: LeViTConfig) -> dict[str, str]:
+    names = {}
+    for i in range(4):
+        names |= _pair(f"patch_embed.{2 * i}", f"stem.{2 * i}", "c", "bn", "conv")
+    block = 0
+    for stage, depth in enumerate(config.depths):
+        if stage > 0:
+            ours = f"stages.{stage}.downsample"
+            for theirs, part in (("kv", "kv"), ("q.1", "q"), ("proj.1", "proj")):
+                names |= _pair(f"blocks.{block}.{theirs}", f"{ours}.attn.{part}", "c", "bn")
+            names[f"blocks.{block}.attention_biases"] = f"{ours}.attn.bias.table"
+            names |= _pair(f"blocks.{block + 1}.m.0", f"{ours}.mlp.fc1", "c", "bn")
+            names |= _pair(f"blocks.{block + 1}.m.2", f"{ours}.mlp.fc2", "c", "bn")
+            block += 2
+        for i in range(depth):
+            ours = f"stages.{stage}.blocks.{i}"
+            names |= _pair(f"blocks.{block}.m.qkv", f"{ours}.attn.qkv", "c", "bn")
+            names |= _pair(f"blocks.{block}.m.proj.1", f"{ours}.attn.proj", "c", "bn")
+            names[f"blocks.{block}.m.attention_biases"] = f"{ours}.attn.bias.table"
+            names |= _pair(f"blocks.{block + 1}.m.0", f"{ours}.mlp.fc1", "c", "bn")
+            names |= _pair(f"blocks.{block + 1}.m.2", f"{ours}.mlp.fc2", "c", "bn")
+            block += 2
+    for head in ("head", "head_dist"):
+        names |= {f"{head}.bn": f"{head}.norm", f"{head}.l": f"{head}.linear"}
+    return names
+
+
+def _timm_names(config: LeViTConfig) -> dict[str, str]:
+    names = {}
+    for i in range(4):
+        names |= _pair(f"stem.conv{i + 1}", f"stem.{2 * i}", "linear", "bn", "conv")
+    for stage, depth in enumerate(config.depths):
+        if stage > 0:
+            ours = f"stages.{stage}.downsample"
+            theirs = f"{ours}.attn_downsample"
+            for their_part, part in (("kv", "kv"), ("q.ln", "q"), ("proj.ln", "proj")):
+                names |= _pair(f"{theirs}.{their_part}", f"{ours}.attn.{part}", "linear", "bn")
+            names[f"{theirs}.attention_biases"] = f"{ours}.attn.bias.table"
+            names |= _pair(f"{ours}.mlp.ln1", f"{ours}.mlp.fc1", "linear", "bn")
+            names |= _pair(f"{ours}.mlp.ln2", f"{ours}.mlp.fc2", "linear", "bn")
+        for i in range(depth):
+            ours = f"stages.{stage}.blocks.{i}"
+            names |= _pair(f"{ours}.attn.qkv", f"{ours}.attn.qkv", "linear", "bn")
+            names |= _pair(f"{ours}.attn.proj.ln", f"{ours}.attn.proj", "linear", "bn")
+            names[f"{ours}.attn.attention_biases"] = f"{ours}.attn.bias.table"
+            names |= _pair(f"{ours}.mlp.ln1", f"{ours}.mlp.fc1", "linear", "bn")
+            names |= _pair(f"{ours}.mlp.ln2", f"{ours}.mlp.fc2", "linear", "bn")
+    for head in ("head", "head_dist"):
+        names |= {f"{head}.bn": f"{head}.norm", f"{head}.linear": f"{head}.linear"}
+    return names
+
+
+def _pair(theirs: str, ours: str, weight: str, norm: str, our_weight: str = "linear") -> dict[str, str]:
+    return {f"{theirs}.{weight}": f"{ours}.{our_weight}", f"{theirs}.{norm}": f"{ours}.norm"}
