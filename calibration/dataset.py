@@ -1,0 +1,284 @@
+"""Folders of pictures: what lies in them, a fair and repeatable subset, and batches with nothing lost silently."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from calibration.preprocess import Preprocess, load_pixels
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+UNLABELLED = -1
+CLASSES_FILE = "classes.json"
+
+
+class Labelled(Protocol):
+    """A class of an artefact, as its manifest lists them."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSet:
+    """Pictures and, where the folder has classes, their labels.
+
+    `labels[i]` indexes `folders`; it is `UNLABELLED` for every picture of a flat folder, whose `folders` is empty.
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+    folders: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def relabel(self, indices: Sequence[int]) -> "ImageSet":
+        """Replace label i by `indices[i]`, as `match_classes` returns them; `folders` then no longer names labels."""
+        labels = tuple(indices[label] for label in self.labels)
+        return ImageSet(root=self.root, paths=self.paths, labels=labels, folders=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedImage:
+    """A picture that could not be read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pixels (B, H, W, 3) uint8, labels (B,) int64, and where they came from."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    paths: tuple[Path, ...]
+
+
+def list_class_folders(root: str | Path) -> ImageSet:
+    """List an image folder with one sub-folder a class; classes in the order of their sorted names."""
+    root = _existing(root)
+    folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if {"train", "val"} & set(folders):
+        inner = root / ("val" if "val" in folders else "train")
+        raise ValueError(f"{root}: holds train and val, not classes; give one of them, such as {inner}")
+    if not folders:
+        raise ValueError(f"{root}: no class folders; lay the pictures out as {root / 'CLASS' / 'picture.jpg'}")
+    found = [(path, label) for label, folder in enumerate(folders) for path in _pictures(root / folder, recursive=True)]
+    if not found:
+        raise ValueError(f"{root}: no pictures in its {len(folders)} class folders; known are {_suffixes()}")
+    paths, labels = zip(*found, strict=True)
+    return ImageSet(root=root, paths=paths, labels=labels, folders=tuple(folders))
+
+
+def list_images(root: str | Path) -> ImageSet:
+    """List pictures for calibration: a flat folder of them, or one with class folders."""
+    root = _existing(root)
+    paths = tuple(_pictures(root, recursive=False))
+    if paths:
+        return ImageSet(root=root, paths=paths, labels=(UNLABELLED,) * len(paths), folders=())
+    if not any(entry.is_dir() for entry in root.iterdir()):
+        raise ValueError(f"{root}: no pictures; known are {_suffixes()}")
+    return list_class_folders(root)
+
+
+def choose(images: ImageSet, count: int | None, *, seed: int = 0) -> ImageSet:
+    """Take `count` pictures, as many of each class as possible, the same ones on every machine.
+
+    Each picture has a place in its class by the hash of the seed and its path below `root`, and classes take turns. So
+    a larger choice contains the smaller one, and adding a picture to the folder leaves the others' order as it is.
+
+    Args:
+        images: What to choose from.
+        count: How many; None or more than there are takes all.
+        seed: Another seed, another choice.
+    """
+    if count is not None and count < 1:
+        raise ValueError(f"{count} pictures are not allowed; choose 1 or more")
+
+    def place(index: int) -> str:
+        below = images.paths[index].relative_to(images.root).as_posix()
+        return hashlib.sha256(f"{seed}:{below}".encode()).hexdigest()
+
+    turns: dict[int, int] = {}
+    order = []
+    for index in sorted(range(len(images)), key=place):
+        label = images.labels[index]
+        turns[label] = turns.get(label, -1) + 1
+        order.append((turns[label], label, index))
+    chosen = [index for _, _, index in sorted(order)[:count]]
+    return ImageSet(
+        root=images.root,
+        paths=tuple(images.paths[i] for i in chosen),
+        labels=tuple(images.labels[i] for i in chosen),
+        folders=images.folders,
+    )
+
+
+class BatchLoader:
+    """Read pictures in parallel threads (Pillow decodes outside the interpreter lock) and yield them in order.
+
+    A picture that cannot be read is left out and listed in `skipped`, which is complete once the loop ends.
+    Each loop starts anew.
+    """
+
+    def __init__(self, images: ImageSet, preprocess: Preprocess, *, batch_size: int = 32, threads: int = 2) -> None:
+        for name, value in (("batch_size", batch_size), ("threads", threads)):
+            if value < 1:
+                raise ValueError(f"{name} {value} is not allowed; use 1 or more")
+        self.images, self.preprocess = images, preprocess
+        self.batch_size, self.threads = batch_size, threads
+        self.skipped: list[SkippedImage] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches of good pictures.
+
+        Raises:
+            ValueError: If no picture at all can be read.
+        """
+        self.skipped = []
+        good: list[tuple[np.ndarray, int, Path]] = []
+        is_empty = True
+        for item in self._read():
+            good.append(item)
+            if len(good) == self.batch_size:
+                is_empty = False
+                yield _stack(good)
+                good = []
+        if good:
+            yield _stack(good)
+        elif is_empty:
+            raise ValueError(f"{self.images.root}: none of {len(self.images)} pictures can be read; {self._first()}")
+
+    def _read(self) -> Iterator[tuple[np.ndarray, int, Path]]:
+        """Yield good pictures in order, keeping at most two batches of them in memory."""
+        step = self.batch_size
+        with ThreadPoolExecutor(self.threads) as pool:
+            window: list = []
+            for path, label in zip(self.images.paths, self.images.labels, strict=True):
+                window.append((pool.submit(load_pixels, path, self.preprocess), label, path))
+                if len(window) > step:
+                    yield from self._settle(window.pop(0))
+            for entry in window:
+                yield from self._settle(entry)
+
+    def _settle(self, entry: tuple) -> Iterator[tuple[np.ndarray, int, Path]]:
+        future, label, path = entry
+        try:
+            yield future.result(), label, path
+        except ValueError as e:
+            self.skipped.append(SkippedImage(path=path, reason=str(e).removeprefix(f"{path}: ")))
+
+    def _first(self) -> str:
+        return f"the first: {self.skipped[0].path.name}: {self.skipped[0].reason}"
+
+
+def skipped_lines(skipped: Sequence[SkippedImage], *, most: int = 5) -> list[str]:
+    """Return the warning that commands print to stderr: one line, and the first few pictures by name."""
+    if not skipped:
+        return []
+    lines = [f"warning: skipped {len(skipped)} unreadable picture{'s' if len(skipped) > 1 else ''}"]
+    lines += [f"  {image.path}: {image.reason}" for image in skipped[:most]]
+    return lines + ([f"  and {len(skipped) - most} more"] if len(skipped) > most else [])
+
+
+def read_class_names(root: str | Path) -> dict[str, str]:
+    """Return folder name -> readable name from classes.json in `root` or beside it; empty where there is none.
+
+    The file maps each folder name to a text or to an object with a `name`.
+    """
+    root = Path(root)
+    path = next((p for p in (root / CLASSES_FILE, root.parent / CLASSES_FILE) if p.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:  # UnicodeDecodeError and JSONDecodeError are both ValueErrors.
+        raise ValueError(f"{path}: not valid JSON ({e})") from e
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path}: must map folder names to names")
+    names = {}
+    for key, value in entries.items():
+        name = value.get("name") if isinstance(value, dict) else value
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{path}: '{key}' has no name; write {{\"{key}\": {{\"name\": \"...\"}}}}")
+        names[key] = name
+    return names
+
+
+def match_classes(folders: Sequence[str], classes: Sequence[Labelled], names: Mapping[str, str]) -> tuple[int, ...]:
+    """Find each folder's class: by id, else by name, else by the name that classes.json gives the folder.
+
+    Args:
+        folders: Class folders of the data; they may be a subset of the classes.
+        classes: Classes of the artefact, in the order of its logits.
+        names: Readable names by folder, see `read_class_names`.
+
+    Returns:
+        Index into `classes` for each folder.
+
+    Raises:
+        ValueError: If a folder matches no class or several, or two folders match one class; all are named.
+    """
+    by_id = {label.id: index for index, label in enumerate(classes)}
+    by_name: dict[str, list[int]] = {}
+    for index, label in enumerate(classes):
+        by_name.setdefault(_plain(label.name), []).append(index)
+    indices, unmatched, ambiguous = [], [], []
+    for folder in folders:
+        wanted = [by_id[folder]] if folder in by_id else by_name.get(_plain(folder), [])
+        wanted = wanted or by_name.get(_plain(names.get(folder, "")), [])
+        indices.append(wanted[0] if wanted else UNLABELLED)
+        if not wanted:
+            unmatched.append(folder)
+        elif len(wanted) > 1:
+            ambiguous.append(folder)
+    if unmatched:
+        known = ", ".join(f"{label.id} ({label.name})" for label in classes[:4])
+        raise ValueError(f"no class for {_some(unmatched)}; the artefact has {len(classes)} classes: {known}, ...")
+    if ambiguous:
+        raise ValueError(f"several classes share the name of {_some(ambiguous)}; name the folders by class id")
+    twice = [folder for folder, index in zip(folders, indices, strict=True) if indices.count(index) > 1]
+    if twice:
+        raise ValueError(f"{_some(twice)} match one class; merge the folders or rename them by class id")
+    return tuple(indices)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"folder{'s' if len(names) > 1 else ''} {', '.join(names[:most])}{more}"
+
+
+def _stack(items: list[tuple[np.ndarray, int, Path]]) -> Batch:
+    pixels, labels, paths = zip(*items, strict=True)
+    return Batch(np.stack(pixels), np.asarray(labels, np.int64), paths)
+
+
+def _existing(root: str | Path) -> Path:
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+    return root
+
+
+def _pictures(folder: Path, *, recursive: bool) -> list[Path]:
+    entries = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(p for p in entries if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+
+
+def _suffixes() -> str:
+    return " ".join(sorted(IMAGE_SUFFIXES))
