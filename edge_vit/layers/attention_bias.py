@@ -41,7 +41,7 @@ def resize_bias_table(table: Tensor, resolution: int) -> Tensor:
     Offset 0 stays at 0 and the largest offset at the largest, because an offset means a share of the picture.
     """
     num_heads, size = table.shape
-    side = int(round(size**0.5))
+    side = round(size**0.5)
     if side * side != size:
         raise ValueError(f"attention bias table has {size} offsets; allowed: a square number")
     if side == resolution:

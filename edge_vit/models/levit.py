@@ -9,6 +9,7 @@ every matrix product is a three-axis one; the bias table is spread anew in every
 Shapes: `B` batch, `C` channels, `H`/`W` grid, `N = H * W` tokens, `K` key dim, `V` value dim per head, `h` heads.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -233,7 +234,7 @@ class LeViT(nn.Module):
         dim = config.embed_dim[0]
         widths = [3, dim // 8, dim // 4, dim // 2, dim]
         self.stem = nn.Sequential()
-        for i, (width_in, width_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (width_in, width_out) in enumerate(itertools.pairwise(widths)):
             self.stem.append(ConvNorm(width_in, width_out, kernel_size=3, stride=2, padding=1))
             if i < 3:
                 self.stem.append(nn.Hardswish())

@@ -1,0 +1,92 @@
+"""Put weights into models, strictly, whatever project's names they carry; know where published ones are."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edge_vit.layers.attention_bias import resize_bias_table
+from edge_vit.models.checkpoint_io import read_checkpoint
+from edge_vit.models.registry import get_spec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        naming: Whose names the checkpoint used: "own", "official" or "timm".
+        resized: Position tables that were resampled to the model's resolution.
+        metadata: This project's metadata; {} in foreign files.
+    """
+
+    naming: str
+    resized: tuple[str, ...]
+    metadata: Mapping[str, Any]
+
+
+def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Tensor]) -> LoadReport:
+    """Load a checkpoint into a model's training form, every key accounted for.
+
+    Args:
+        model: As `create_model` gives it.
+        source: A path, or a state dict, in official, timm or own naming.
+
+    Raises:
+        ValueError: If a key is missing or unexpected, or a shape differs (position tables excepted: these are resampled).
+    """
+    name = model.variant
+    assert isinstance(name, str)
+    if isinstance(source, Mapping):
+        tensors, metadata, label = dict(source), {}, "state dict"
+    else:
+        tensors, metadata = read_checkpoint(source)
+        label = f"checkpoint {os.fspath(source)}"
+    if metadata.get("model", name) != name:
+        raise ValueError(f"{label} is for {metadata['model']}, not {name}; name that model, or give another checkpoint")
+    renamed = get_spec(name).remap(tensors, model.config)
+    naming = _naming(tensors, renamed)
+    expected = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    _check_keys(label, name, set(expected), set(renamed))
+    resized = []
+    for key, value in renamed.items():
+        if key.endswith("bias.table") and value.shape != expected[key].shape:
+            renamed[key] = resize_bias_table(value, round(expected[key].shape[1] ** 0.5))
+            resized.append(key)
+        if renamed[key].shape != expected[key].shape:
+            raise ValueError(
+                f"{label}: {key} has shape {tuple(value.shape)}, {name} needs {tuple(expected[key].shape)}; "
+                "is it another variant, or another number of classes?"
+            )
+        if not torch.isfinite(renamed[key].float()).all():
+            raise ValueError(f"{label}: {key} holds NaN or infinity; the file is damaged, get it again")
+    model.load_state_dict({key: value.float() for key, value in renamed.items()}, strict=False)
+    return LoadReport(naming=naming, resized=tuple(resized), metadata=metadata)
+
+
+def _naming(tensors: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> str:
+    if any(".linear.weight" in key or key.startswith("stem.conv") for key in tensors.keys() - renamed.keys()):
+        return "timm"
+    return "own" if set(renamed) <= set(tensors) else "official"
+
+
+def _check_keys(label: str, name: str, expected: set[str], got: set[str]) -> None:
+    missing, unexpected = sorted(expected - got), sorted(got - expected)
+    if not missing and not unexpected:
+        return
+    parts = []
+    for kind, keys in (("missing", missing), ("unexpected", unexpected)):
+        if keys:
+            parts.append(f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})")
+    raise ValueError(f"{label} does not fit {name}: {' and '.join(parts)} keys; is it for another variant?")
+
+
+def compact(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict for storage: matrices and kernels in half precision, vectors and tables as they are."""
+    return {
+        key: value.half() if value.dtype == torch.float32 and value.dim() > 1 and not key.endswith("table") else value
+        for key, value in tensors.items()
+    }

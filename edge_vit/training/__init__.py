@@ -1,0 +1,1 @@
+"""What `edge_vit.train` is made of: data, augmentation, schedule, state."""

@@ -1,0 +1,142 @@
+"""Image folders for training: decoded once, viewed anew in every epoch, in an order that only the seed decides."""
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from calibration.preprocess import Preprocess, load_pixels
+from edge_vit.training.augment import random_resized_crop
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+def decode(path: Path, shorter_side: int) -> Tensor:
+    """Read an image as uint8 (3, H, W), its shorter side at most `shorter_side`."""
+    with Image.open(path) as file:
+        file.draft("RGB", (shorter_side, shorter_side))
+        image = file.convert("RGB")
+    scale = shorter_side / min(image.size)
+    if scale < 1.0:
+        size = (max(shorter_side, round(image.width * scale)), max(shorter_side, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+
+
+class TrainImages(Dataset):
+    """Random views of an image folder: item (epoch, i) is (uint8 (3, R, R), label), the same on every machine.
+
+    Args:
+        samples: (path, label) pairs.
+        keep_decoded: Hold decoded images in memory; costs 3 * side * side bytes each, saves decoding in every epoch.
+    """
+
+    def __init__(
+        self, samples: list[tuple[Path, int]], resolution: int, min_scale: float, seed: int, keep_decoded: bool
+    ) -> None:
+        self.samples, self.resolution, self.min_scale, self.seed = samples, resolution, min_scale, seed
+        self.side = max(192, round(resolution * 256 / 224))
+        self.decoded: list[Tensor] | None = None
+        if keep_decoded:
+            with ThreadPoolExecutor() as pool:
+                self.decoded = list(pool.map(lambda sample: decode(sample[0], self.side), samples))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        epoch, i = key
+        path, label = self.samples[i]
+        image = self.decoded[i] if self.decoded is not None else decode(path, self.side)
+        generator = torch.Generator().manual_seed(hash((self.seed, epoch, i)) & 0x7FFFFFFF)
+        return random_resized_crop(image, self.resolution, self.min_scale, generator), label
+
+
+class EpochSampler(Sampler):
+    """Give (epoch, index) in an order drawn from seed and epoch; ranks take every `world_size`-th of it."""
+
+    def __init__(self, num_samples: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.num_samples, self.seed, self.rank, self.world_size = num_samples, seed, rank, world_size
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        order = torch.randperm(self.num_samples, generator=generator)[: len(self) * self.world_size]
+        return ((self.epoch, int(i)) for i in order[self.rank :: self.world_size])
+
+    def __len__(self) -> int:
+        return self.num_samples // self.world_size
+
+
+def make_loader(dataset: TrainImages, sampler: EpochSampler, batch_size: int, num_workers: int) -> DataLoader:
+    """Return batches (uint8 (B, 3, R, R), labels (B,)); an incomplete last batch is left out."""
+    return DataLoader(
+        dataset, batch_size=batch_size, sampler=sampler, num_workers=num_workers, drop_last=True,
+        persistent_workers=False, prefetch_factor=4 if num_workers else None,
+    )  # fmt: skip
+
+
+def find_samples(folder: Path) -> tuple[list[tuple[Path, int]], list[str]]:
+    """List an image folder: ((path, label) pairs, class folder names in sorted order).
+
+    Raises:
+        ValueError: If there is no class folder, or an empty one.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"image folder {folder} does not exist; give a folder with one subfolder a class")
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    if not classes:
+        raise ValueError(f"image folder {folder} holds no class folders; give a folder with one subfolder a class")
+    samples = []
+    for label, name in enumerate(classes):
+        paths = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise ValueError(f"class folder {folder / name} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        samples += [(path, label) for path in paths]
+    return samples, classes
+
+
+def drop_unreadable(samples: list[tuple[Path, int]]) -> tuple[list[tuple[Path, int]], list[Path]]:
+    """Open every image's header; return the readable ones and the paths of the rest, which are named on stderr."""
+
+    def is_readable(sample: tuple[Path, int]) -> bool:
+        try:
+            with Image.open(sample[0]) as image:
+                image.verify()
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+            return False
+        return True
+
+    with ThreadPoolExecutor() as pool:
+        flags = list(pool.map(is_readable, samples))
+    bad = [sample[0] for sample, ok in zip(samples, flags, strict=True) if not ok]
+    for path in bad[:5]:
+        print(f"skipped, not readable: {path}", file=sys.stderr)
+    if len(bad) > 5:
+        print(f"skipped, not readable: {len(bad) - 5} more", file=sys.stderr)
+    return [sample for sample, ok in zip(samples, flags, strict=True) if ok], bad
+
+
+def eval_images(samples: list[tuple[Path, int]], resolution: int) -> Tensor:
+    """Return what the model is judged on: pre-processed images, uint8 (N, 3, resolution, resolution)."""
+    preprocess = Preprocess(resolution=resolution)
+
+    def load(sample: tuple[Path, int]) -> Tensor:
+        return torch.from_numpy(load_pixels(sample[0], preprocess)).permute(2, 0, 1)
+
+    with ThreadPoolExecutor() as pool:
+        return torch.stack(list(pool.map(load, samples)))
+
+
+def class_list(folder: Path, names: list[str]) -> list[dict[str, str]]:
+    """Return [{"id": folder name, "name": readable name}]; names come from classes.json in `folder` if it is there."""
+    path = folder / "classes.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return [{"id": name, "name": known.get(name, {}).get("name", name)} for name in names]
