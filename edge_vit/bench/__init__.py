@@ -1,0 +1,1 @@
+"""Measuring artefacts on ARM: adb transport, runners, latency statistics, emulation."""
