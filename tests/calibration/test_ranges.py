@@ -51,7 +51,7 @@ def test_symmetric_mse_range_is_as_good_as_brute_force(name):
 def test_robust_range_gives_up_a_rare_outlier():
     values = np.append(np.abs(RNG.normal(0, 1.0, 400_000)), 12.0)
     observer = observed(values)
-    assert observer.mse()[1] < 9 and error(values, *observer.mse()) < 0.5 * error(values, *observer.min_max())
+    assert observer.mse()[1] < 9 and error(values, *observer.mse()) < 0.7 * error(values, *observer.min_max())
 
 
 @pytest.mark.parametrize("percent", [90.0, 99.0, 99.9, 100.0])
