@@ -145,7 +145,7 @@ class Manifest:
         """Parse a manifest, strictly.
 
         Raises:
-            ValueError: If the text is no JSON, a field is missing, unknown or of another type, or the schema is not ours.
+            ValueError: If this is no JSON, a field is missing, unknown or of another type, or the schema is not ours.
         """
         try:
             data = json.loads(text, parse_constant=_refuse_constant)

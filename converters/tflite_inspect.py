@@ -1,0 +1,324 @@
+"""Read a .tflite file and say what is in it: which operator runs in which precision, and where the integers stop.
+
+A file that is called int8 may hold float operators, or integers that the runtime's fast kernels do not take. Nothing is
+run here: types, scales and connections are read from the flatbuffer.
+"""
+
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from converters.manifest import OperatorsInfo
+
+Precision = Literal["int8", "int16", "weights_only", "fp16", "float32", "boundary", "other"]
+IslandKind = Literal["head", "interior", "tail"]
+
+# Operators with an int8 kernel in LiteRT's XNNPACK delegate; some only under the conditions of `_slow_reason`.
+# All other int8 operators run in the interpreter's own kernels and cut the delegated graph in two.
+XNNPACK_INT8 = frozenset({
+    "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "ELU", "FULLY_CONNECTED",
+    "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "PAD", "QUANTIZE", "RESHAPE", "RESIZE_BILINEAR", "SLICE", "SPLIT", "SUB",
+    "TANH", "TRANSPOSE",
+})  # fmt: skip
+
+_FLOATS: tuple[Precision, ...] = ("float32", "fp16", "weights_only")
+_IDENTIFIER = b"TFL3"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor; `scales` and `zero_points` have one entry, one a channel along `axis`, or none."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    is_constant: bool
+    num_bytes: int
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorInfo:
+    """One operator; `inputs` and `outputs` index `Inspection.tensors`, an absent optional input is -1."""
+
+    index: int
+    type: str
+    name: str
+    precision: Precision
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FloatIsland:
+    """Float operators that hang together in a file that also has integer ones.
+
+    `kind` says where: at the model's input, at its output, or with integers on both sides.
+    """
+
+    kind: IslandKind
+    operators: tuple[int, ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlowOperator:
+    """An int8 operator that XNNPACK leaves to slower kernels, and why."""
+
+    index: int
+    type: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a file holds, for its main graph."""
+
+    tensors: tuple[TensorInfo, ...]
+    operators: tuple[OperatorInfo, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    counts: dict[str, dict[str, int]]
+    quantize: int
+    dequantize: int
+    float_islands: tuple[FloatIsland, ...]
+    slow_path: tuple[SlowOperator, ...]
+
+    def summary(self) -> OperatorsInfo:
+        """Return the part that a manifest carries."""
+        return OperatorsInfo(
+            counts=self.counts,
+            quantize=self.quantize,
+            dequantize=self.dequantize,
+            float_islands=tuple(island.name for island in self.float_islands),
+        )
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Read the main graph of a .tflite file.
+
+    Raises:
+        ValueError: If the file is missing, no TFLite flatbuffer, or damaged.
+        ImportError: If no package with the schema is installed; the message names the extra.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    data = path.read_bytes()
+    if data[4:8] != _IDENTIFIER:
+        raise ValueError(f"{path}: not a TFLite file")
+    schema = _schema()
+    try:
+        return _inspect(data, schema)
+    except (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, UnicodeDecodeError) as e:
+        # The flatbuffer accessors check nothing; these are what wild offsets lead to.
+        raise ValueError(f"{path}: damaged TFLite file ({e})") from e
+
+
+def readable_name(tensor: str) -> str:
+    """Turn litert-torch's path of classes and attributes into the module's name; leave other names as they are.
+
+    "__main__.Net/torch.nn.Sequential_stem/torch.nn.Conv2d_0;3" -> "stem.0"
+    """
+    first, is_path, _ = tensor.partition(";")
+    if not is_path or not all("." in part for part in first.split("/")):
+        return tensor
+    leaves = [part.rsplit(".", 1)[-1] for part in first.split("/")]
+    return ".".join(leaf.split("_", 1)[1] for leaf in leaves if "_" in leaf)
+
+
+def _schema() -> Any:
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError as e:
+        raise ImportError("reading .tflite files needs LiteRT; pip install 'edge_vit[tflite]'") from e
+    return schema_py_generated
+
+
+def _inspect(data: bytes, schema: Any) -> Inspection:
+    model = schema.Model.GetRootAs(data, 0)
+    graph = model.Subgraphs(0)
+    type_names = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    tensors = tuple(_tensor(model, graph.Tensors(i), type_names) for i in range(graph.TensorsLength()))
+    operators = _operators(model, graph, schema, tensors)
+    inputs, outputs = tuple(graph.InputsAsNumpy().tolist()), tuple(graph.OutputsAsNumpy().tolist())
+    counts: dict[str, Counter] = defaultdict(Counter)
+    for operator in operators:
+        counts[operator.type][operator.precision] += 1
+    return Inspection(
+        tensors=tensors,
+        operators=operators,
+        inputs=inputs,
+        outputs=outputs,
+        counts={kind: dict(sorted(by.items())) for kind, by in sorted(counts.items())},
+        quantize=sum(op.type == "QUANTIZE" for op in operators),
+        dequantize=sum(op.type == "DEQUANTIZE" for op in operators),
+        float_islands=_float_islands(operators, tensors, inputs, outputs),
+        slow_path=_slow_path(operators, tensors, lambda i: _constant(model, graph, tensors, i)),
+    )
+
+
+def _tensor(model: Any, tensor: Any, type_names: dict[int, str]) -> TensorInfo:
+    quantization = tensor.Quantization()
+    has_scales = quantization is not None and quantization.ScaleLength()
+    num_bytes = model.Buffers(tensor.Buffer()).DataLength()
+    return TensorInfo(
+        name=(tensor.Name() or b"").decode(),
+        dtype=type_names[tensor.Type()].lower(),
+        shape=tuple(tensor.ShapeAsNumpy().tolist()) if tensor.ShapeLength() else (),
+        is_constant=num_bytes > 0,
+        num_bytes=num_bytes,
+        scales=tuple(quantization.ScaleAsNumpy().tolist()) if has_scales else (),
+        zero_points=tuple(quantization.ZeroPointAsNumpy().tolist()) if has_scales else (),
+        axis=quantization.QuantizedDimension() if has_scales else 0,
+    )
+
+
+def _operators(model: Any, graph: Any, schema: Any, tensors: Sequence[TensorInfo]) -> tuple[OperatorInfo, ...]:
+    builtin = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    raw = []
+    for index in range(graph.OperatorsLength()):
+        operator = graph.Operators(index)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        # Codes over 127 do not fit the deprecated byte; either field may hold the code.
+        kind = builtin[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        inputs = tuple(operator.InputsAsNumpy().tolist()) if operator.InputsLength() else ()
+        outputs = tuple(operator.OutputsAsNumpy().tolist()) if operator.OutputsLength() else ()
+        if any(not -1 <= i < len(tensors) for i in inputs + outputs):
+            raise ValueError(f"operator {index} names a tensor that is not there")
+        raw.append((index, kind, inputs, outputs))
+    # A DEQUANTIZE of a constant only unpacks weights: its result counts as the constant that it is.
+    unpacked = {
+        outputs[0]: inputs[0]
+        for _, kind, inputs, outputs in raw
+        if kind == "DEQUANTIZE" and tensors[inputs[0]].is_constant
+    }
+    return tuple(
+        OperatorInfo(
+            index,
+            kind,
+            readable_name(tensors[outputs[0]].name) if outputs else "",
+            _precision(kind, [tensors[unpacked.get(i, i)] for i in inputs if i >= 0], [tensors[i] for i in outputs]),
+            inputs,
+            outputs,
+        )
+        for index, kind, inputs, outputs in raw
+    )
+
+
+def _precision(kind: str, inputs: list[TensorInfo], outputs: list[TensorInfo]) -> Precision:
+    activations = [tensor.dtype for tensor in inputs if not tensor.is_constant] + [tensor.dtype for tensor in outputs]
+    constants = {tensor.dtype for tensor in inputs if tensor.is_constant}
+    if kind in ("QUANTIZE", "DEQUANTIZE") and {"float32", "float16"} & set(activations):
+        if len(activations) > 1:
+            return "boundary"
+        return "fp16" if "float16" in constants else "weights_only"
+    if "float32" in activations:
+        if "float16" in constants:
+            return "fp16"
+        return "weights_only" if constants & {"int8", "uint8", "int4", "int2"} else "float32"
+    if "float16" in activations:
+        return "fp16"
+    if "int16" in activations:
+        return "int16"
+    return "int8" if set(activations) & {"int8", "uint8"} else "other"
+
+
+def _float_islands(
+    operators: Sequence[OperatorInfo], tensors: Sequence[TensorInfo], inputs: Sequence[int], outputs: Sequence[int]
+) -> tuple[FloatIsland, ...]:
+    """Group float operators that share a float tensor; a file without integer operators has no islands."""
+    if not any(op.precision in ("int8", "int16") for op in operators):
+        return ()
+    members = [op for op in operators if op.precision in _FLOATS and op.type not in ("QUANTIZE", "DEQUANTIZE")]
+    leader = {op.index: op.index for op in members}
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            index = leader[index]
+        return index
+
+    touching: dict[int, int] = {}
+    for op in members:
+        for tensor in _activations(op, tensors):
+            if tensors[tensor].dtype.startswith("float"):
+                first, second = sorted((find(touching.setdefault(tensor, op.index)), find(op.index)))
+                leader[second] = first
+    groups: dict[int, list[OperatorInfo]] = defaultdict(list)
+    for op in members:
+        groups[find(op.index)].append(op)
+    return tuple(_island(group, operators, tensors, inputs, outputs) for group in groups.values())
+
+
+def _island(
+    group: list[OperatorInfo],
+    operators: Sequence[OperatorInfo],
+    tensors: Sequence[TensorInfo],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+) -> FloatIsland:
+    touched = {tensor for op in group for tensor in _activations(op, tensors)}
+    # A CAST of integer pixels, or a DEQUANTIZE right at the input, still belongs to the head; likewise at the end.
+    before = {t for op in operators if op.type == "DEQUANTIZE" and set(op.outputs) & touched for t in op.inputs}
+    after = {t for op in operators if op.type == "QUANTIZE" and set(op.inputs) & touched for t in op.outputs}
+    kind: IslandKind = "interior"
+    if set(outputs) & (touched | after):
+        kind = "tail"
+    if set(inputs) & (touched | before):
+        kind = "head"
+    types = Counter(op.type for op in group)
+    listed = ", ".join(f"{count} {name}" if count > 1 else name for name, count in types.items())
+    where = next((op.name for op in group if op.name), f"operator {group[0].index}")
+    return FloatIsland(kind, tuple(op.index for op in group), f"{listed} in {where}")
+
+
+def _activations(op: OperatorInfo, tensors: Sequence[TensorInfo]) -> list[int]:
+    return [i for i in op.inputs + op.outputs if i >= 0 and not tensors[i].is_constant]
+
+
+def _slow_path(
+    operators: Sequence[OperatorInfo], tensors: Sequence[TensorInfo], constant: Any
+) -> tuple[SlowOperator, ...]:
+    found = []
+    for op in operators:
+        reason = _slow_reason(op, tensors, constant) if op.precision in ("int8", "int16") else None
+        if reason:
+            found.append(SlowOperator(op.index, op.type, op.name, reason))
+    return tuple(found)
+
+
+def _slow_reason(op: OperatorInfo, tensors: Sequence[TensorInfo], constant: Any) -> str | None:
+    if op.precision == "int16":
+        return "no int16 kernel"
+    if op.type not in XNNPACK_INT8:
+        return "no int8 kernel"
+    if op.type == "BATCH_MATMUL":
+        right = tensors[op.inputs[1]]
+        if any(tensors[i].dtype != "int8" for i in op.inputs[:2]):
+            return "both sides must be int8"
+        if any(right.zero_points):
+            return f"right-hand side has zero point {right.zero_points[0]}, must be 0"
+    if op.type == "MEAN":
+        rank = len(tensors[op.inputs[0]].shape)
+        axes = sorted(int(axis) % rank for axis in np.ravel(constant(op.inputs[1])))
+        if axes not in ([1, 2], [2]):
+            return f"mean over axes {axes}, must be [1, 2] or [2]"
+    parts = len(op.inputs) if op.type == "CONCATENATION" else len(op.outputs)
+    if op.type in ("CONCATENATION", "SPLIT") and not 2 <= parts <= 4:
+        return f"{parts} parts, must be 2 to 4"
+    return None
+
+
+def _constant(model: Any, graph: Any, tensors: Sequence[TensorInfo], index: int) -> np.ndarray:
+    if not tensors[index].is_constant:
+        raise ValueError(f"tensor {index} must be constant")
+    buffer = model.Buffers(graph.Tensors(index).Buffer()).DataAsNumpy()
+    return np.frombuffer(buffer.tobytes(), np.dtype(tensors[index].dtype))
