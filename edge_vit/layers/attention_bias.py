@@ -1,4 +1,4 @@
-"""Learned attention bias: one scalar per head and per |dy|, |dx| offset between a query and a key (LeViT, section 4.2)."""
+"""Learned attention bias: one scalar per head and per |dy|, |dx| offset of key from query (LeViT, section 4.2)."""
 
 import torch
 import torch.nn.functional as F

@@ -32,14 +32,8 @@ class ConvNorm(nn.Sequential):
     @torch.no_grad()
     def fuse(self) -> nn.Conv2d:
         """Return one convolution equal to this pair in eval mode."""
-        conv = self.conv
         scale, shift = norm_scale_shift(self.norm)
-        fused = nn.Conv2d(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, groups=conv.groups
-        )
-        fused.weight.copy_((conv.weight.double() * scale[:, None, None, None]).float())
-        fused.bias.copy_(shift.float())
-        return fused
+        return make_conv(self.conv, self.conv.weight.double() * scale[:, None, None, None], shift)
 
 
 class LinearNorm(nn.Module):
@@ -97,3 +91,15 @@ def make_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     linear.weight.copy_(weight.float())
     linear.bias.copy_(bias.float())
     return linear
+
+
+@torch.no_grad()
+def make_conv(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """Return a float32 convolution with these values, (out, in / groups, kh, kw) and (out,), and `like`'s geometry."""
+    out_channels, in_channels = weight.shape[0], weight.shape[1] * like.groups
+    kernel, stride, padding = tuple(weight.shape[2:]), like.stride, like.padding
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=like.groups)  # type: ignore[arg-type]
+    assert conv.bias is not None
+    conv.weight.copy_(weight.float())
+    conv.bias.copy_(bias.float())
+    return conv

@@ -1,9 +1,12 @@
 """Read and write checkpoint files without ever running what is inside them."""
 
+import argparse
 import json
 import os
 import pickle
+import re
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.serialization import safe_globals
 
 METADATA_KEY = "edge_vit"
 _NESTED_KEYS = ("model", "state_dict", "model_ema", "state_dict_ema")
@@ -23,7 +27,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
     """Return the tensors of a .safetensors, .npz or torch file, and this project's metadata ({} in foreign files).
 
     Raises:
-        ValueError: If the file is missing, empty, truncated, not a checkpoint, or a pickle that wants more than tensors.
+        ValueError: If the file is missing, empty, truncated, not a checkpoint, or a pickle that
+            wants more than tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,26 +65,32 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
     except (SafetensorError, json.JSONDecodeError, OSError) as e:
         raise ValueError(f"checkpoint {path} is truncated or no safetensors file ({e}); get it again") from e
+    if not isinstance(metadata, dict):
+        raise ValueError(f"checkpoint {path} has {type(metadata).__name__} as {METADATA_KEY} metadata; allowed: a dict")
     return tensors, metadata
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because numpy leaves its own handle open when the archive is broken.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return {key: torch.from_numpy(file[key]) for key in file.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as e:
         raise ValueError(f"checkpoint {path} is truncated, no .npz file, or holds objects ({e}); get it again") from e
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
+    # Trainers built on timm store their command line beside the weights, as a Namespace: an empty class, nothing runs.
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on foreign pickle protocols; what comes of them is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
-        reason = str(e).splitlines()[0][:120]
-        wanted = next((word for word in str(e).split() if "." in word and word.replace(".", "").isidentifier()), reason)
+        wanted = re.search(r"(?:GLOBAL|global:) (?!GLOBAL)([\w.]+)", str(e))
+        reason = f"its pickle wants {wanted[1]}, more than tensors" if wanted else "it is no file that torch.save wrote"
         raise ValueError(
-            f"checkpoint {path} is refused: not a torch file, or its pickle wants more than tensors ({wanted}); "
-            "re-save its state dict as .safetensors on a machine where you trust it"
+            f"checkpoint {path} is refused: {reason}; "
+            "where you trust it, load it and save its state dict as .safetensors"
         ) from e
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError, IndexError) as e:
         raise ValueError(f"checkpoint {path} is truncated or no torch file; get it again") from e

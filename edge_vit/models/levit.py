@@ -4,7 +4,7 @@ Paper: "LeViT: a Vision Transformer in ConvNet's Clothing for Faster Inference",
 Reference: facebookresearch/LeViT (Apache-2.0); written from the paper and its checkpoint's shapes.
 Differences from it, none of which changes the function: tokens keep (B, N, C) throughout; queries, keys and values
 of the deploy form are three linear layers on (B * heads, N, D) tensors, so that no tensor has more than four axes and
-every matrix product is a three-axis one; the bias table is spread anew in every training forward (no cache to go stale).
+every matrix product is a three-axis one; the bias table is spread anew in every forward (no cache to go stale).
 
 Shapes: `B` batch, `C` channels, `H`/`W` grid, `N = H * W` tokens, `K` key dim, `V` value dim per head, `h` heads.
 """
@@ -137,7 +137,7 @@ class Attention(nn.Module):
 
 
 class DownsampleAttention(nn.Module):
-    """Attend from every second token to all: halves the grid and widens the channels (section 4.2, "shrinking attention")."""
+    """Attend from every second token to all: halves the grid and widens the channels ("shrinking attention")."""
 
     def __init__(self, dim: int, out_dim: int, key_dim: int, num_heads: int, attn_ratio: int, resolution: int) -> None:
         super().__init__()
@@ -319,7 +319,7 @@ def remap_checkpoint(state_dict: dict[str, Tensor], config: LeViTConfig) -> dict
 
 
 def _official_names(config: LeViTConfig) -> dict[str, str]:
-    names = {}
+    names: dict[str, str] = {}
     for i in range(4):
         names |= _pair(f"patch_embed.{2 * i}", f"stem.{2 * i}", "c", "bn", "conv")
     block = 0
@@ -346,7 +346,7 @@ def _official_names(config: LeViTConfig) -> dict[str, str]:
 
 
 def _timm_names(config: LeViTConfig) -> dict[str, str]:
-    names = {}
+    names: dict[str, str] = {}
     for i in range(4):
         names |= _pair(f"stem.conv{i + 1}", f"stem.{2 * i}", "linear", "bn", "conv")
     for stage, depth in enumerate(config.depths):

@@ -36,12 +36,14 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str,
         source: A path, or a state dict, in official, timm or own naming.
 
     Raises:
-        ValueError: If a key is missing or unexpected, or a shape differs (position tables excepted: these are resampled).
+        ValueError: If a key is missing or unexpected, or a shape differs (position tables
+            excepted: these are resampled).
     """
     name = model.variant
     assert isinstance(name, str)
+    metadata: dict[str, Any] = {}
     if isinstance(source, Mapping):
-        tensors, metadata, label = dict(source), {}, "state dict"
+        tensors, label = dict(source), "state dict"
     else:
         tensors, metadata = read_checkpoint(source)
         label = f"checkpoint {os.fspath(source)}"
