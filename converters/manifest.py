@@ -62,6 +62,11 @@ class InputInfo:
     def width(self) -> int:
         return self.shape[2] if self.layout == "NHWC" else self.shape[3]
 
+    def preprocess_fields(self) -> dict[str, Any]:
+        """Return what `calibration.preprocess.Preprocess(**...)` needs to make this input's pixels."""
+        names = ("crop_pct", "interpolation", "mean", "std")
+        return {"resolution": self.height} | {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputInfo:

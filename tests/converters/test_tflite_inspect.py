@@ -122,7 +122,7 @@ def test_integer_weights_alone_are_not_int8(files, name):
 
 def test_names_are_those_of_the_modules(files):
     names = {op.name for op in inspect(files["float"]).operators if op.type in ("CONV_2D", "FULLY_CONNECTED")}
-    assert {"stem.0", "stem.2", "q", "fc"} <= names
+    assert {"stem.0", "stem.2", "q", "k"} <= names
 
 
 @pytest.mark.parametrize(
