@@ -60,15 +60,25 @@ def get_spec(name: str) -> ModelSpec:
     return _SPECS[name]
 
 
-def create_model(name: str, num_classes: int = 1000, resolution: int = 224) -> nn.Module:
+def create_model(name: str, num_classes: int = 1000, resolution: int | None = None) -> nn.Module:
     """Create variant `name` in its training form with initial weights.
 
     In eval mode it maps images (B, 3, resolution, resolution) to float logits (B, num_classes).
+
+    Args:
+        resolution: Side of the images in pixels; None for the variant's own, 224 unless its name says otherwise.
 
     Raises:
         ValueError: If the name is unknown, or the family does not allow the resolution.
     """
     spec = get_spec(name)
-    model = spec.build(dataclasses.replace(spec.config, num_classes=num_classes, resolution=resolution))
+    config = dataclasses.replace(spec.config, num_classes=num_classes, resolution=resolution or spec.config.resolution)
+    model = spec.build(config)
     model.variant = name  # type: ignore[assignment]
     return model
+
+
+def image_size(model: nn.Module) -> tuple[int, int]:
+    """Return height and width in pixels of the images that `model`, in either form, takes."""
+    resolution: Any = model.config.resolution  # type: ignore[union-attr]
+    return (resolution, resolution) if isinstance(resolution, int) else resolution

@@ -1,0 +1,58 @@
+"""List the variants with their parameters and multiply-adds: python -m edge_vit.models [NAME ...] [--json]."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_vit.models.summary import ModelSummary
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = argparse.ArgumentParser(prog="python -m edge_vit.models", description=__doc__.split(":")[0] + ".")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="variants to list (default: all)")
+    parser.add_argument("--resolution", type=int, help="side of the input in pixels (default: each variant's own)")
+    parser.add_argument("--num-classes", type=int, default=1000, help="outputs of the head (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+def run(names: Sequence[str], num_classes: int, resolution: int | None) -> list["ModelSummary"]:
+    """Count each named variant, all when none is named."""
+    from edge_vit.models.registry import list_models
+    from edge_vit.models.summary import summarise
+
+    return [summarise(name, num_classes, resolution) for name in names or list_models()]
+
+
+def render_table(summaries: Sequence["ModelSummary"]) -> str:
+    """Return a table for people."""
+    from edge_vit.models.published import PUBLISHED
+
+    lines = [f"{'variant':<26}{'input':>10}{'params':>15}{'batch norm folded':>19}{'MMAC':>10}  published weights"]
+    for s in summaries:
+        weights = PUBLISHED.get(s.name)
+        licence = weights.licence.partition(":")[0] if weights else "-"
+        counts = f"{s.num_params:>15,}{s.num_params_folded:>19,}{s.mmac:>10.0f}"
+        lines.append(f"{s.name:<26}{f'{s.height} x {s.width}':>10}{counts}  {licence}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        summaries = run(args.names, args.num_classes, args.resolution)
+    except ValueError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    print(json.dumps([dataclasses.asdict(s) for s in summaries], indent=1) if args.json else render_table(summaries))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

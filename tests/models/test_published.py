@@ -1,0 +1,150 @@
+"""Downloads against a real server on this machine: whole, cut short, changed, and out of reach."""
+
+import dataclasses
+import hashlib
+import http.server
+import io
+import threading
+
+import pytest
+
+from edge_vit.models import published
+from edge_vit.models.published import PUBLISHED, cache_folder, download_weights, published_weights
+from edge_vit.models.registry import list_models
+
+CONTENT = bytes(range(256)) * 9000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        if self.path.startswith("/missing"):
+            self.send_error(404)
+            return
+        body = self.server.content
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 3] if self.path.startswith("/short") else body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.content, server.requests = CONTENT, []
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def publish(monkeypatch):
+    def publish(url, **known):
+        known = {"sha256_prefix": DIGEST[:8], "size_bytes": len(CONTENT)} | known
+        weights = dataclasses.replace(PUBLISHED["levit_128s"], url=url, **known)
+        monkeypatch.setitem(published.PUBLISHED, "levit_128s", weights)
+
+    return publish
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_downloads_once_shows_licence_and_progress(server, publish, tmp_path):
+    publish(f"{server.url}/a.pth")
+    log = io.StringIO()
+    path = download_weights("levit_128s", tmp_path / "new", log)
+    assert path.read_bytes() == CONTENT and files(path.parent) == ["a.pth", "a.pth.sha256"]
+    assert "licence: Apache-2.0" in log.getvalue() and "100%" in log.getvalue()
+    assert download_weights("levit_128s", tmp_path / "new", None) == path and len(server.requests) == 1
+
+
+def test_damaged_cache_is_downloaded_again(server, publish, tmp_path):
+    publish(f"{server.url}/a.pth")
+    path = download_weights("levit_128s", tmp_path, None)
+    path.write_bytes(CONTENT[:-1] + b"?")
+    log = io.StringIO()
+    assert download_weights("levit_128s", tmp_path, log).read_bytes() == CONTENT and len(server.requests) == 2
+    assert "downloading it again" in log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"sha256_prefix": "00000000"}, f"has SHA-256 {DIGEST[:16]}..., 00000000... was published; nothing was kept"),
+        ({"size_bytes": 7}, f"has {len(CONTENT)} bytes, 7 were published; nothing was kept"),
+    ],
+)
+def test_other_content_is_refused_and_not_kept(known, message, server, publish, tmp_path):
+    publish(f"{server.url}/a.pth", **known)
+    with pytest.raises(ValueError) as caught:
+        download_weights("levit_128s", tmp_path, None)
+    assert message in str(caught.value) and files(tmp_path) == []
+
+
+def test_first_download_is_recorded_where_no_checksum_is_published(server, publish, tmp_path):
+    publish(f"{server.url}/a.pth", sha256_prefix="", size_bytes=None)
+    path = download_weights("levit_128s", tmp_path, None)
+    assert (tmp_path / "a.pth.sha256").read_text() == f"{DIGEST}  a.pth\n"
+    path.unlink()
+    server.content = CONTENT[::-1]
+    with pytest.raises(ValueError, match=f"the first download had {DIGEST[:16]}"):
+        download_weights("levit_128s", tmp_path, None)
+    assert files(tmp_path) == ["a.pth.sha256"]
+
+
+def test_connection_that_breaks_off(server, publish, tmp_path):
+    publish(f"{server.url}/short.pth")
+    with pytest.raises(ValueError, match=rf"broke off after \d+ of {len(CONTENT)} bytes; try again"):
+        download_weights("levit_128s", tmp_path, None)
+    assert files(tmp_path) == []
+
+
+def test_missing_on_the_server(server, publish, tmp_path):
+    publish(f"{server.url}/missing.pth")
+    with pytest.raises(ValueError, match=r"missing\.pth answers 404 Not Found"):
+        download_weights("levit_128s", tmp_path, None)
+    assert files(tmp_path) == []
+
+
+def test_without_internet(server, publish, tmp_path):
+    server.server_close()
+    publish(f"{server.url}/a.pth")
+    with pytest.raises(ValueError, match=r"cannot download weights for levit_128s .*; without internet, fetch"):
+        download_weights("levit_128s", tmp_path, None)
+    assert files(tmp_path) == []
+
+
+def test_folder_that_cannot_be_written(server, publish, tmp_path):
+    publish(f"{server.url}/a.pth")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"cannot write to .*file.*: .*; set EDGE_VIT_CACHE to another folder"):
+        download_weights("levit_128s", tmp_path / "file", None)
+
+
+def test_no_published_weights():
+    with pytest.raises(ValueError, match=r"no weights are published for levit_edge; give a .* from levit_128s, "):
+        published_weights("levit_edge")
+
+
+def test_table_names_variants_and_says_who_may_use_them():
+    assert {name for name in PUBLISHED if name.startswith("levit")} <= set(list_models())
+    assert PUBLISHED["levit_128s"].sha256_prefix == "96703c44" and PUBLISHED["levit_128s"].size_bytes == 32_152_063
+    assert all(weights.url.startswith("https://") for weights in PUBLISHED.values())
+    assert all("NON-COMMERCIAL" in w.licence for name, w in PUBLISHED.items() if name.startswith("fastervit"))
+
+
+def test_cache_folder_can_be_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGE_VIT_CACHE", str(tmp_path / "a"))
+    assert cache_folder() == tmp_path / "a"
+    monkeypatch.delenv("EDGE_VIT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "edge_vit"
