@@ -1,8 +1,9 @@
 """Run a .tflite on an emulated ARM core and count the instructions of one inference.
 
-What runs is the published aarch64 LiteRT library, XNNPACK and all, in our runner, under qemu's user-mode emulation of a named core. A
-plugin counts executed instructions. The count is deterministic and stands in for cost where no ARM machine is at hand; it knows
-nothing of memory, caches and pipelines, and the emulator's milliseconds say nothing at all and are therefore never reported.
+What runs is the published aarch64 LiteRT library, XNNPACK and all, in our runner, under qemu's user-mode emulation of
+a named core. A plugin counts executed instructions. The count is deterministic and stands in for cost where no ARM
+machine is at hand; it knows nothing of memory, caches and pipelines, and the emulator's milliseconds say nothing at
+all and are therefore never reported.
 """
 
 import hashlib
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vit.bench import packages, runner_build
+from edge_vit.bench.attribution import MARK_BEGIN, MARK_END, Profile, attribute
 from edge_vit.bench.tflite_file import Tensor, read_interface
 
-# Identification registers as the kernel shows them; XNNPACK's cpuinfo reads the file. Part numbers: Arm's reference manuals.
+# Identification registers as the kernel shows them; XNNPACK's cpuinfo reads the file. Part numbers: Arm's reference
+# manuals.
 _FEATURES = {
     "cortex-a53": ("0xd03", "4", "fp asimd aes pmull sha1 sha2 crc32 cpuid"),
     "cortex-a76": (
@@ -27,13 +30,10 @@ _FEATURES = {
 }
 CPUS = tuple(sorted(_FEATURES))
 QEMU_SUITE = "bookworm"  # its qemu-user is linked dynamically and so takes plugins; later releases' is static
+OTHER_QEMUS = "usr/bin/qemu-[!a]*"
 NUM_CORES = 2
 RUNNER_FLAGS = ("-DCOUNT_MARKS", "-rdynamic")
-MARK_BEGIN, MARK_END, MARK_CLOCK = 2, 3, 1
 TIMEOUT_SECONDS = 900
-# LiteRtProfilerEventType: an operator of the interpreter, and one inside a delegate.
-OPERATOR_EVENT, DELEGATE_EVENT = 2, 8
-CLOCK_STEP_US = 1000  # the runner's clock moves on by this at each call, see litert_runner.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,27 +48,6 @@ class Toolchain:
     plugin: Path
     litert_version: str
     qemu_version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """One operator of one inference, in the order of execution.
-
-    `kind` is the TFLite operator, `kernel` what executed it: XNNPACK's name, or "builtin" for LiteRT's own kernel.
-    """
-
-    kind: str
-    kernel: str
-    instructions: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """Where the instructions of one inference go; `overhead` is what lies between the operators."""
-
-    operators: tuple[Operator, ...]
-    overhead: int
-    total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +72,7 @@ def prepare(cache_dir: Path | None = None) -> Toolchain:
     """
     cache = cache_dir or packages.default_cache_dir()
     host = packages.host_architecture()
-    tools = packages.fetch_debian(cache / f"qemu-{QEMU_SUITE}-{host}", QEMU_SUITE, host, ["qemu-user"])
+    tools = packages.fetch_debian(cache / f"qemu-{QEMU_SUITE}-{host}", QEMU_SUITE, host, ["qemu-user"], OTHER_QEMUS)
     libc = packages.fetch_debian(
         cache / f"libc-{QEMU_SUITE}-arm64", QEMU_SUITE, "arm64", ["libc6", "libstdc++6", "libgcc-s1"]
     )
@@ -212,7 +191,7 @@ def reference_output(model: Path, inputs: Sequence[bytes], cache_dir: Path | Non
 
 
 def _make_roots(part: Path, libc: Path) -> None:
-    """Make, for each core, the root folder that the emulated program sees: its C library and its processor's description."""
+    """Make each core's root folder, as the emulated program sees it: C library and description of the processor."""
     for cpu in CPUS:
         root = part / cpu
         (root / "proc").mkdir(parents=True)
@@ -253,7 +232,8 @@ def _run(
     command += ["-plugin", f"{tools.plugin},out={counts}", "-d", "plugin", str(tools.runner)]
     command += ["--library", str(tools.library), "--model", str(model.resolve()), "--output", str(output)]
     command += ["--threads", "1", "--warmup-runs", "1", *flags, *_input_flags(inputs, scratch)]
-    # An environment of fixed size: its strings lie on the stack, whose alignment would move the count by a few instructions.
+    # An environment of fixed size: its strings lie on the stack, whose alignment would move the count by a few
+    # instructions.
     environment = {"LD_LIBRARY_PATH": ":".join(map(str, tools.qemu_libraries))}
     try:
         done = subprocess.run(
@@ -273,7 +253,7 @@ def _run(
 
 
 def _inference_counts(marks: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the instructions between each begin mark and its end mark, less those of the clock calls between them."""
+    """Return the instructions between each begin mark and its end mark."""
     counts, begin = [], 0
     for code, count in marks:
         if code == MARK_BEGIN:
@@ -281,92 +261,6 @@ def _inference_counts(marks: Sequence[tuple[int, int]]) -> list[int]:
         elif code == MARK_END:
             counts.append(count - begin)
     return counts
-
-
-def attribute(marks: Sequence[tuple[int, int]], events: Sequence[dict], total: int) -> Profile:
-    """Attribute one profiled inference's instructions to operators.
-
-    The n-th call of the runner's clock returned n milliseconds and left a mark with the count of instructions. So the times
-    of the profiler's events are numbers of marks. XNNPACK reads the clock once when a delegated part begins and once after each
-    of its operators, and reports only how long each took.
-
-    Args:
-        marks: The run's marks, code and count.
-        events: The profiler's events of its last inference.
-        total: Instructions of an inference without profiling: the profiler's own work lies between the operators and is left out.
-
-    Raises:
-        ValueError: If events and marks do not fit together.
-    """
-    at = [0] + [count for code, count in marks if code == MARK_CLOCK]
-    operators: list[Operator] = []
-    cursor = next((e["start_us"] // CLOCK_STEP_US for e in events if e["name"] == "Invoke"), 0)
-    for event in events:
-        steps = event["elapsed_us"] // CLOCK_STEP_US
-        if event["type"] == OPERATOR_EVENT:
-            start, kernel, kind = event["start_us"] // CLOCK_STEP_US, "builtin", event["name"]
-        elif event["type"] == DELEGATE_EVENT:
-            # Operator 0 of a delegated part: the part's own first clock call comes before it.
-            start, kernel, kind = cursor + (event["node"] == 0), event["name"], operator_kind(event["name"])
-        else:
-            continue
-        cursor = start + steps
-        if cursor >= len(at):
-            raise ValueError(f"the profiler's events do not fit the marks (at {event['name']}); is LiteRT another version?")
-        operators.append(Operator(kind=kind, kernel=kernel, instructions=at[cursor] - at[start]))
-    overhead = total - sum(o.instructions for o in operators)
-    return Profile(operators=tuple(operators), overhead=overhead, total=total)
-
-
-# XNNPACK's operator names, up to the bracket, and the TFLite operator that becomes them.
-_KINDS = {
-    "Add": "ADD",
-    "Argmax Pooling": "ARG_MAX",
-    "Average Pooling": "AVERAGE_POOL_2D",
-    "Batch Matrix Multiply": "BATCH_MATMUL",
-    "Clamp": "RELU",
-    "Concatenate": "CONCATENATION",
-    "Constant Pad": "PAD",
-    "Convolution": "CONV_2D",
-    "Copy": "RESHAPE",
-    "Deconvolution": "TRANSPOSE_CONV",
-    "Depth To Space": "DEPTH_TO_SPACE",
-    "Divide": "DIV",
-    "Dynamic Fully Connected": "FULLY_CONNECTED",
-    "ELU": "ELU",
-    "Fully Connected": "FULLY_CONNECTED",
-    "GELU": "GELU",
-    "Global Average Pooling": "MEAN",
-    "HardSwish": "HARD_SWISH",
-    "Leaky ReLU": "LEAKY_RELU",
-    "Max Pooling": "MAX_POOL_2D",
-    "Maximum": "MAXIMUM",
-    "Mean": "MEAN",
-    "Minimum": "MINIMUM",
-    "Multiply": "MUL",
-    "Reciprocal Square Root": "RSQRT",
-    "Resize Bilinear": "RESIZE_BILINEAR",
-    "Sigmoid": "LOGISTIC",
-    "Slice": "SLICE",
-    "Softmax": "SOFTMAX",
-    "Square Root": "SQRT",
-    "Static Reshape": "RESHAPE",
-    "Subtract": "SUB",
-    "Sum": "SUM",
-    "Tanh": "TANH",
-    "Transpose": "TRANSPOSE",
-}
-
-
-def operator_kind(kernel: str) -> str:
-    """Return the TFLite operator behind one of XNNPACK's, whose own name stands when it is not known here."""
-    name = kernel.split(" (")[0]
-    if name == "Convolution" and "DWConv" in kernel:
-        return "DEPTHWISE_CONV_2D"
-    if name == "Convert":
-        types = kernel[kernel.find("(") + 1 : kernel.find(")")].split(", ")[1:]
-        return "QUANTIZE" if types[:1] in (["F32"], ["F16"]) else "DEQUANTIZE" if types[-1:] == ["F32"] else "QUANTIZE"
-    return _KINDS.get(name, name)
 
 
 def sha256(data: bytes) -> str:

@@ -1,8 +1,8 @@
 """Fetch, by name, the packages that emulation and the aarch64 runner are made of.
 
-Nothing is installed on the machine: Debian packages go through a private apt state and are unpacked into a folder, wheels are
-downloaded and opened. Every fetched thing is one folder in the cache that appears under its final name only when it is complete, so
-an interrupted download is simply done again.
+Nothing is installed on the machine: Debian packages go through a private apt state and are unpacked into a folder,
+wheels are downloaded and opened. Every fetched thing is one folder in the cache that appears under its final name
+only when it is complete, so an interrupted download is simply done again.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def fetch_debian(folder: Path, suite: str, architecture: str, packages: Sequence[str]) -> Path:
+def fetch_debian(folder: Path, suite: str, architecture: str, packages: Sequence[str], drop: str = "") -> Path:
     """Download Debian packages with all they depend on and unpack them into `folder`.
 
     Args:
@@ -71,6 +71,8 @@ def fetch_debian(folder: Path, suite: str, architecture: str, packages: Sequence
         suite: Debian release, such as bookworm.
         architecture: Debian architecture, such as arm64.
         packages: Package names.
+        drop: Files that are not wanted, as a glob in the unpacked tree: qemu comes with one large program for each
+            processor.
 
     Raises:
         ValueError: If apt or its network is not there, saying which packages were wanted.
@@ -85,6 +87,8 @@ def fetch_debian(folder: Path, suite: str, architecture: str, packages: Sequence
             call(["apt-get", *options, "install", "-y", "-qq", "--download-only", *packages], what)
             for archive in sorted((Path(state) / "archives").glob("*.deb")):
                 call(["dpkg-deb", "-x", str(archive), str(part)], archive.name)
+        for unwanted in part.glob(drop) if drop else ():
+            unwanted.unlink()
 
     return once(folder, fill)
 

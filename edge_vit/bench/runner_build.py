@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_vit.bench import packages
 
 SOURCES = Path(__file__).with_name("csrc")
-# glibc of Debian 12, Raspberry Pi OS 12 and Android's aside: old enough for any Linux that LiteRT's wheel itself runs on.
+# Older than the glibc of Debian 12 and Raspberry Pi OS 12; LiteRT's own library asks for as much.
 RUNNER_TARGET = "aarch64-linux-gnu.2.34"
 LIBRARY = "ai_edge_litert/libLiteRt.so"
 AARCH64_WHEEL = "manylinux_2_27_aarch64"

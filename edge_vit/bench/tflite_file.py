@@ -1,7 +1,7 @@
 """Read what a .tflite file says of its inputs and outputs, without any runtime.
 
-The file is a FlatBuffer; only the few tables between the root and the tensors are walked. Field numbers are those of TensorFlow
-Lite's public schema (schema.fbs, file identifier TFL3).
+The file is a FlatBuffer; only the few tables between the root and the tensors are walked. Field numbers are those of
+TensorFlow Lite's public schema (schema.fbs, file identifier TFL3).
 """
 
 import struct
