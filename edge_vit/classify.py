@@ -104,7 +104,8 @@ def softmax(logits: "np.ndarray") -> "np.ndarray":
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 when a picture could not be read, 2 for misuse."""
-    arguments = vars(build_parser().parse_args(argv))
+    # Intermixed: pictures may also follow an option, as in `ARTEFACT --draw a.png b.png`.
+    arguments = vars(build_parser().parse_intermixed_args(argv))
     as_json = arguments.pop("json")
     try:
         results = run(ClassifyConfig(**arguments | {"images": tuple(arguments["images"])}))

@@ -93,7 +93,7 @@ def judge(result: PairedResult, max_drop: float) -> Verdict:
         message = f"the drop of {drop:.2f} points is over the limit of {max_drop:g} ({interval})"
         return Verdict(outcome="over_limit", max_drop=max_drop, images_needed=None, message=message)
     if result.upper_points <= bar:
-        message = f"the drop of {drop:.2f} points is within {max_drop:g}, and {bar:g} is ruled out ({shown})"
+        message = f"the drop of {drop:.2f} points is within {max_drop:g}, and one of {bar:g} is ruled out ({shown})"
         return Verdict(outcome="pass", max_drop=max_drop, images_needed=None, message=message)
     needed = images_needed(result.losses, result.gains, result.num_images, max_drop)
     message = (

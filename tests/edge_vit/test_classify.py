@@ -28,7 +28,7 @@ def picture(tmp_path, name, color):
 @pytest.mark.needs_tflite
 def test_classes_come_likeliest_first(artefact, tmp_path, capsys):
     paths = [picture(tmp_path, "a.png", (200, 100, 0)), picture(tmp_path, "b.png", (0, 0, 200))]
-    assert classify.main([str(artefact), *paths, "--json"]) == 0
+    assert classify.main([str(artefact), paths[0], "--json", paths[1]]) == 0
     first, second = json.loads(capsys.readouterr().out)
     assert [guess["id"] for guess in first["guesses"]] == ["red", "green", "blue"]
     assert first["image"] == paths[0] and first["error"] is None
