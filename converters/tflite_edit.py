@@ -1,0 +1,137 @@
+"""Edits of a finished .tflite flatbuffer that the lowering tool has no setting for.
+
+Works on the object form of the schema that the LiteRT package carries (tables named `...T`), typed `Any` here.
+"""
+
+from typing import Any
+
+import numpy as np
+
+# Constants below this size are not worth an operator of their own.
+_MIN_CONSTANT_VALUES = 1024
+
+
+def edit_model(flatbuffer: bytes, *, uint8_input: bool, stored_bias: bool) -> bytes:
+    """Return the model with the outside that apps expect.
+
+    Args:
+        uint8_input: Take uint8 pixels where the lowered graph takes their int8 or float form.
+        stored_bias: Keep large constant addends of float additions in int8, dequantized once when the model is loaded.
+            The qdq graph holds them on that grid, but the lowering tool drops quantize-dequantize pairs on constants.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    graph = model.subgraphs[0]
+    if uint8_input:
+        _take_uint8(model, graph, schema)
+    _give_float(model, graph, schema)
+    if stored_bias:
+        _store_bias(model, graph, schema)
+    builder = flatbuffers.Builder(len(flatbuffer) + 4096)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _take_uint8(model: Any, graph: Any, schema: Any) -> None:
+    """Put an operator before the graph that turns uint8 pixels into what the graph reads."""
+    (old,) = graph.inputs
+    tensor = graph.tensors[old]
+    is_int8 = tensor.type == schema.TensorType.INT8
+    if is_int8:
+        scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+        if (scale, zero_point) != (1.0, -128):
+            raise ValueError(f"input grid is {scale}, {zero_point}; pixels need scale 1, zero point -128")
+    elif tensor.type != schema.TensorType.FLOAT32:
+        raise ValueError(f"input type {tensor.type} is not allowed; the graph must take float32 or int8 pixels")
+    new = _add_tensor(graph, schema, b"pixels", tensor.shape, schema.TensorType.UINT8, grid=(1.0, 0))
+    # XNNPACK converts between 8-bit grids; a plain uint8 -> float cast it leaves to LiteRT's own kernel.
+    kind = schema.BuiltinOperator.QUANTIZE if is_int8 else schema.BuiltinOperator.DEQUANTIZE
+    graph.operators.insert(0, _make_operator(model, schema, kind, [new], [old]))
+    graph.inputs = [new]
+    for signature in model.signatureDefs or []:
+        for entry in signature.inputs:
+            entry.tensorIndex, entry.name = new, b"pixels"
+
+
+def _give_float(model: Any, graph: Any, schema: Any) -> None:
+    """Dequantize the logits."""
+    (old,) = graph.outputs
+    tensor, new = graph.tensors[old], old
+    if tensor.type == schema.TensorType.INT8:
+        new = _add_tensor(graph, schema, b"logits", tensor.shape, schema.TensorType.FLOAT32)
+        graph.operators.append(_make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [old], [new]))
+        graph.outputs = [new]
+    else:
+        tensor.name = b"logits"
+    for signature in model.signatureDefs or []:
+        for entry in signature.outputs:
+            entry.tensorIndex, entry.name = new, b"logits"
+
+
+def _store_bias(model: Any, graph: Any, schema: Any) -> None:
+    """Store constant addends of float additions as int8 with a DEQUANTIZE that the runtime evaluates once."""
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    dequantizers = []
+    stored: dict[int, int] = {}
+    for op in graph.operators:
+        if codes[op.opcodeIndex] != schema.BuiltinOperator.ADD:
+            continue
+        for position, index in enumerate(op.inputs):
+            tensor = graph.tensors[index]
+            data = model.buffers[tensor.buffer].data
+            if tensor.type != schema.TensorType.FLOAT32 or data is None or len(data) < 4 * _MIN_CONSTANT_VALUES:
+                continue
+            if index not in stored:
+                stored[index] = _dequantized_copy(model, graph, schema, index, dequantizers)
+            op.inputs = [*op.inputs[:position], stored[index], *op.inputs[position + 1 :]]
+    graph.operators[:0] = dequantizers
+
+
+def _dequantized_copy(model: Any, graph: Any, schema: Any, index: int, dequantizers: list[Any]) -> int:
+    tensor = graph.tensors[index]
+    values = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
+    scale = float(np.float32(np.abs(values).max()) / np.float32(127.0))
+    integers = np.round(values / scale)  # the same grid as in the qdq graph, half to even as there
+    model.buffers[tensor.buffer].data = integers.astype(np.int8).view(np.uint8)
+    tensor.type = schema.TensorType.INT8
+    tensor.quantization = _grid(schema, scale, 0)
+    name = tensor.name + b"_dequantized"
+    new = _add_tensor(graph, schema, name, tensor.shape, schema.TensorType.FLOAT32)
+    dequantizers.append(_make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [index], [new]))
+    return new
+
+
+def _add_tensor(
+    graph: Any, schema: Any, name: bytes, shape: Any, kind: int, grid: tuple[float, int] | None = None
+) -> int:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.type, tensor.buffer, tensor.hasRank = name, list(shape), kind, 0, True
+    if grid is not None:
+        tensor.quantization = _grid(schema, *grid)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _grid(schema: Any, scale: float, zero_point: int) -> Any:
+    grid = schema.QuantizationParametersT()
+    grid.scale, grid.zeroPoint, grid.quantizedDimension = [scale], [zero_point], 0
+    return grid
+
+
+def _make_operator(model: Any, schema: Any, kind: int, inputs: list[int], outputs: list[int]) -> Any:
+    operator = schema.OperatorT()
+    operator.opcodeIndex = _opcode(model, schema, kind)
+    operator.inputs, operator.outputs = inputs, outputs
+    return operator
+
+
+def _opcode(model: Any, schema: Any, kind: int) -> int:
+    for i, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == kind:
+            return i
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), 2
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1

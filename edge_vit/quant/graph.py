@@ -1,0 +1,124 @@
+"""The exported graph that quantization works on: ATen operators, each value with a name that does not depend on batch size."""
+
+import copy
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+ATEN = torch.ops.aten
+
+# Operators that move values without changing them: what goes in and what comes out share one range.
+MOVING_OPS = frozenset(
+    {
+        ATEN.view.default, ATEN.reshape.default, ATEN.transpose.int, ATEN.permute.default, ATEN.flatten.using_ints,
+        ATEN.unflatten.int, ATEN.slice.Tensor, ATEN.select.int, ATEN.squeeze.dim, ATEN.unsqueeze.default,
+        ATEN.constant_pad_nd.default, ATEN.pad.default, ATEN.contiguous.default, ATEN.clone.default,
+        ATEN.alias.default, ATEN.split.Tensor, ATEN.split_with_sizes.default, ATEN.chunk.default,
+        ATEN.max_pool2d.default, ATEN.expand.default,
+    }
+)  # fmt: skip
+
+
+def export_graph(model: nn.Module, example: Tensor, dynamic_batch: bool = False) -> GraphModule:
+    """Export a deploy-form model in eval mode and write its Hardswish as operators that have int8 kernels.
+
+    Args:
+        model: Takes one tensor, returns one.
+        example: Its input; batch one for conversion.
+        dynamic_batch: Let axis 0 vary from 2 up, for training.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode; call eval() and fuse() first")
+    shapes = ({0: torch.export.Dim("batch", min=2, max=4096)},) if dynamic_batch else None
+    # A copy, because rewrites change weights and an exported graph shares them with its model.
+    exported = torch.export.export(copy.deepcopy(model), (example,), dynamic_shapes=shapes).module()
+    assert isinstance(exported, GraphModule)
+    expand_hardswish(exported)
+    return exported
+
+
+def expand_hardswish(graph_module: GraphModule) -> int:
+    """Write hardswish(x) as x * relu6(x + 3), its factor 1/6 folded into the next linear layers; return how many.
+
+    XNNPACK runs the two int8 operators as one table lookup (0.6 instructions an element on aarch64), a HARD_SWISH of
+    int8 it does not run at all. Where what follows is no linear layer, the operator stays and runs in float.
+    """
+    graph = graph_module.graph
+    count = 0
+    for node in list(graph.nodes):
+        if node.target != ATEN.hardswish.default:
+            continue
+        consumers = linear_consumers(node)
+        if consumers is None:
+            continue
+        for consumer in consumers:
+            weight = get_tensor(graph_module, consumer.args[1])
+            weight.data.div_(6.0)
+        x = node.args[0]
+        with graph.inserting_before(node):
+            shifted = graph.call_function(ATEN.add.Tensor, (x, 3.0))
+            gate = graph.call_function(ATEN.hardtanh.default, (shifted, 0.0, 6.0))
+            product = graph.call_function(ATEN.mul.Tensor, (x, gate))
+        for new in (shifted, gate, product):
+            new.meta = dict(node.meta)
+        node.replace_all_uses_with(product)
+        graph.erase_node(node)
+        count += 1
+    graph_module.recompile()
+    return count
+
+
+def linear_consumers(node: Node) -> list[Node] | None:
+    """Return the linear layers and convolutions that alone read `node`, through moving operators; None if others do."""
+    found: list[Node] = []
+    for user in node.users:
+        if user.target in (ATEN.linear.default, ATEN.conv2d.default) and user.args[0] is node:
+            found.append(user)
+        elif user.target in MOVING_OPS:
+            deeper = linear_consumers(user)
+            if deeper is None:
+                return None
+            found += deeper
+        else:
+            return None
+    # A weight that two layers share would be scaled twice.
+    names = [str(consumer.args[1]) for consumer in found]
+    return found if len(set(names)) == len(names) else None
+
+
+def get_tensor(graph_module: GraphModule, node: object) -> Tensor:
+    """Return the parameter or buffer that a get_attr node names."""
+    assert isinstance(node, Node) and node.op == "get_attr"
+    value: object = graph_module
+    for part in str(node.target).split("."):
+        value = getattr(value, part)
+    assert isinstance(value, Tensor)
+    return value
+
+
+def is_constant(node: object) -> bool:
+    """Tell whether an argument is no activation: a number, a parameter or a buffer."""
+    return not isinstance(node, Node) or node.op == "get_attr"
+
+
+def value_names(graph_module: GraphModule) -> dict[Node, str]:
+    """Name every activation: "<module path>.<operator>.<how many of its kind in that module>", "input" for the input.
+
+    The names are equal for graphs of the same model exported at different batch sizes, so that ranges learnt on one
+    fit the other.
+    """
+    names: dict[Node, str] = {}
+    counts: Counter[str] = Counter()
+    for node in graph_module.graph.nodes:
+        if node.op == "placeholder":
+            names[node] = "input"
+        elif node.op == "call_function":
+            stack = node.meta.get("nn_module_stack") or {}
+            path = list(stack.values())[-1][0] if stack else ""
+            kind = getattr(node.target, "_opname", getattr(node.target, "__name__", "op"))
+            stem = f"{path}.{kind}" if path else kind
+            names[node] = f"{stem}.{counts[stem]}"
+            counts[stem] += 1
+    return names
