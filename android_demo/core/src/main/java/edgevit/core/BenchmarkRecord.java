@@ -1,0 +1,174 @@
+package edgevit.core;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A measurement as JSON, in the format of edge_vit/bench/records.py, so that results of the app and of bench_arm share one table.
+ *
+ * <p>Confidence intervals are left out: bench_arm computes them from the samples.
+ */
+public final class BenchmarkRecord {
+    private static final double MAX_DRIFT = 0.05;
+    private static final int MIN_RUNS = 50;
+
+    public String deviceName = "app";
+    public String started = "";
+    public Map<String, Object> device = Collections.emptyMap();
+    public boolean isEmulated;
+    public String runner = "";
+    public String runnerVersion = "unknown";
+    public double loadUs;
+    public Double peakKb;
+    public Integer batteryPercent;
+    public Double batteryC;
+
+    private final Manifest manifest;
+    private final Benchmark.Settings settings;
+    private final Benchmark.Result result;
+
+    public BenchmarkRecord(Manifest manifest, Benchmark.Settings settings, Benchmark.Result result) {
+        this.manifest = manifest;
+        this.settings = settings;
+        this.result = result;
+    }
+
+    /** Return the whole record. An emulated machine's times mean nothing and are left out. */
+    public String toJson() {
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("model", manifest.fileName);
+        all.put("model_sha256", manifest.fileSha256);
+        all.put("model_bytes", manifest.fileBytes);
+        all.put("device_name", deviceName);
+        all.put("started", started);
+        all.put("threads", settings.threads);
+        all.put("cores", "all");
+        all.put("max_drift", MAX_DRIFT);
+        all.put("runs_asked", settings.runs);
+        all.put("mask", null);
+        all.put("emulated", isEmulated);
+        all.put("device", device);
+        Map<String, Object> program = new LinkedHashMap<>();
+        program.put("name", "android_demo " + runner);
+        program.put("version", runnerVersion);
+        program.put("sha256", null);
+        all.put("runner", program);
+        all.put("rounds", Collections.singletonList(round()));
+        all.put("sustained", Collections.emptyList());
+        all.put("peak_kb", isEmulated ? null : peakKb);
+        all.put("state_before", null);
+        all.put("state_after", state());
+        all.put("output_sha256", null);
+        all.put("output_equals_host", null);
+        all.put("is_complete", isComplete());
+        all.put("failure", isComplete() ? null : failure());
+        all.put("ratio", null);
+        all.put("figures", figures());
+        return Json.write(all);
+    }
+
+    private boolean isComplete() {
+        return result.samplesUs.length >= settings.runs;
+    }
+
+    private static Map<String, Object> failure() {
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("kind", "interrupted");
+        all.put("message", "stopped before all inferences were run");
+        return all;
+    }
+
+    private Map<String, Object> round() {
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("repeat", 0);
+        all.put("num_samples", result.samplesUs.length);
+        if (isEmulated) {
+            return all;
+        }
+        all.put("samples_us", rounded(result.samplesUs));
+        all.put("summary", Collections.emptyMap());
+        all.put("warmup_us", rounded(result.warmupUs));
+        all.put("load_us", rounded(loadUs, 1));
+        all.put("compile_us", null);
+        all.put("first_us", rounded(result.firstUs, 1));
+        all.put("is_steady", result.isSteady);
+        return all;
+    }
+
+    private Map<String, Object> state() {
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("thermal_status", null);
+        all.put("battery_percent", batteryPercent);
+        all.put("battery_c", batteryC);
+        all.put("is_charging", null);
+        all.put("hottest_c", null);
+        all.put("clocks_khz", Collections.emptyMap());
+        return all;
+    }
+
+    private Map<String, Object> figures() {
+        double[] samples = result.samplesUs;
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("num_samples", samples.length);
+        if (!isEmulated && samples.length > 0) {
+            all.put("unit", "ms");
+            for (int percent : new int[] {50, 90, 99}) {
+                all.put("p" + percent, rounded(LatencyStats.quantile(samples, percent) / 1000, 4));
+                all.put("p" + percent + "_interval", null);
+            }
+            Double drift = LatencyStats.drift(samples);
+            all.put("drift", drift == null ? null : rounded(drift, 4));
+            all.put("is_throttled", LatencyStats.isThrottled(samples));
+            all.put("spread", null);
+            all.put("first_ms", rounded(result.firstUs / 1000, 4));
+            all.put("cold_start_ms", rounded((loadUs + result.firstUs) / 1000, 4));
+        }
+        all.put("marks", marks());
+        return all;
+    }
+
+    /** Return what a reader must know before believing the figures. */
+    public List<String> marks() {
+        double[] samples = result.samplesUs;
+        List<String> found = new ArrayList<>();
+        if (isEmulated) {
+            found.add("emulated");
+        }
+        if (!isComplete()) {
+            found.add((samples.length > 0 ? "partial: " : "failed: ") + "interrupted");
+        }
+        if (isEmulated) {
+            return found;
+        }
+        Double drift = LatencyStats.drift(samples);
+        if (LatencyStats.isThrottled(samples)) {
+            found.add("throttled");
+        }
+        if (drift != null && Math.abs(drift) > MAX_DRIFT) {
+            found.add("not reproducible");
+        }
+        if (samples.length > 0 && !result.isSteady) {
+            found.add("warm-up not steady");
+        }
+        if (samples.length > 0 && samples.length < MIN_RUNS) {
+            found.add("under " + MIN_RUNS + " runs");
+        }
+        return found;
+    }
+
+    private static List<Object> rounded(double[] values) {
+        List<Object> found = new ArrayList<>();
+        for (double value : values) {
+            found.add(rounded(value, 1));
+        }
+        return found;
+    }
+
+    private static double rounded(double value, int digits) {
+        double step = Math.pow(10, digits);
+        return Math.rint(value * step) / step;
+    }
+}

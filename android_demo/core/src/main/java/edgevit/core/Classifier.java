@@ -1,0 +1,18 @@
+package edgevit.core;
+
+import java.nio.ByteBuffer;
+
+/** A loaded model in one runtime. Used from one thread. */
+public interface Classifier {
+    /**
+     * Run one inference.
+     *
+     * @param input what {@link Preprocess#write} wrote: direct, native byte order
+     * @param logits receives one value for each class, dequantized where the model puts out integers
+     * @throws ModelException if the runtime fails; the message says what it said
+     */
+    void run(ByteBuffer input, float[] logits) throws ModelException;
+
+    /** Free native memory. The object must not be used any more. */
+    void close();
+}

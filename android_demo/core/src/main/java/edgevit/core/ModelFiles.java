@@ -1,0 +1,144 @@
+package edgevit.core;
+
+import java.io.ByteArrayOutputStream;
+import java.io.File;
+import java.io.FileInputStream;
+import java.io.FileNotFoundException;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+
+/** Find, check and copy models, wherever they come from: the app's assets or a folder. */
+public final class ModelFiles {
+    /** Where models lie; names are without a folder. */
+    public interface Source {
+        /** @throws FileNotFoundException if there is no such file */
+        InputStream open(String name) throws IOException;
+    }
+
+    private static final int MAX_MANIFEST_BYTES = 16 << 20;
+
+    private ModelFiles() {}
+
+    /** Return a source of the files of a folder. */
+    public static Source folder(final File folder) {
+        return new Source() {
+            @Override
+            public InputStream open(String name) throws IOException {
+                return new FileInputStream(new File(folder, name));
+            }
+        };
+    }
+
+    /** Return the name of the manifest of a model: the same with .json. */
+    public static String manifestName(String model) {
+        int dot = model.lastIndexOf('.');
+        return (dot < 0 ? model : model.substring(0, dot)) + ".json";
+    }
+
+    /**
+     * Read the manifest of a model.
+     *
+     * @throws ModelException if it is missing or not valid; the message names the file
+     */
+    public static Manifest readManifest(Source source, String model) throws ModelException {
+        String name = manifestName(model);
+        String text;
+        try (InputStream in = source.open(name)) {
+            text = new String(readAll(in, name), StandardCharsets.UTF_8);
+        } catch (FileNotFoundException e) {
+            String hint = "convert again, or keep the two together";
+            throw new ModelException(model + ": its manifest " + name + " is missing; " + hint, e);
+        } catch (IOException e) {
+            throw new ModelException(name + ": cannot be read (" + e.getMessage() + ")", e);
+        }
+        Manifest manifest;
+        try {
+            manifest = Manifest.parse(text);
+        } catch (ModelException e) {
+            throw new ModelException(name + ": " + e.getMessage(), e);
+        }
+        if (!manifest.fileName.equals(model)) {
+            throw new ModelException(name + ": describes " + manifest.fileName + ", not " + model);
+        }
+        return manifest;
+    }
+
+    /**
+     * Return the model as a file in {@code folder}, copied on the first call and checked against the manifest on each.
+     *
+     * @throws ModelException if the model is missing, or is not the file that the manifest describes
+     */
+    public static File install(Source source, Manifest manifest, File folder) throws ModelException {
+        File target = new File(folder, manifest.fileSha256.substring(0, 16) + "-" + manifest.fileName);
+        try {
+            if (target.length() == manifest.fileBytes && sha256(new FileInputStream(target), null).equals(manifest.fileSha256)) {
+                return target;
+            }
+            if (!folder.isDirectory() && !folder.mkdirs()) {
+                throw new IOException("cannot make folder " + folder);
+            }
+            File part = new File(folder, target.getName() + ".part");
+            String actual;
+            try (InputStream in = source.open(manifest.fileName);
+                    FileOutputStream out = new FileOutputStream(part)) {
+                actual = sha256(in, out);
+            }
+            if (!actual.equals(manifest.fileSha256)) {
+                part.delete();
+                throw damaged(manifest);
+            }
+            if (!part.renameTo(target)) {
+                throw new IOException("cannot rename " + part);
+            }
+            return target;
+        } catch (FileNotFoundException e) {
+            throw new ModelException(manifest.fileName + ": the model is missing; only its manifest is here", e);
+        } catch (IOException e) {
+            throw new ModelException(manifest.fileName + ": cannot be copied (" + e.getMessage() + ")", e);
+        }
+    }
+
+    private static ModelException damaged(Manifest manifest) {
+        return new ModelException(
+                manifest.fileName + ": not the file that its manifest describes (sha256 differs); convert again");
+    }
+
+    private static String sha256(InputStream source, FileOutputStream copy) throws IOException {
+        MessageDigest digest;
+        try {
+            digest = MessageDigest.getInstance("SHA-256");
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError(e); // Every Java and every Android has it.
+        }
+        byte[] block = new byte[1 << 16];
+        try (InputStream in = source) {
+            for (int got = in.read(block); got >= 0; got = in.read(block)) {
+                digest.update(block, 0, got);
+                if (copy != null) {
+                    copy.write(block, 0, got);
+                }
+            }
+        }
+        StringBuilder text = new StringBuilder();
+        for (byte value : digest.digest()) {
+            text.append(String.format("%02x", value));
+        }
+        return text.toString();
+    }
+
+    private static byte[] readAll(InputStream in, String name) throws IOException {
+        ByteArrayOutputStream all = new ByteArrayOutputStream();
+        byte[] block = new byte[1 << 14];
+        for (int got = in.read(block); got >= 0; got = in.read(block)) {
+            all.write(block, 0, got);
+            if (all.size() > MAX_MANIFEST_BYTES) {
+                throw new IOException(name + " is over " + (MAX_MANIFEST_BYTES >> 20) + " MiB");
+            }
+        }
+        return all.toByteArray();
+    }
+}

@@ -1,0 +1,79 @@
+package edgevit.core;
+
+import edgevit.core.Postprocess.Prediction;
+import java.util.Collections;
+import java.util.List;
+
+/** What the screen is about; exactly one of the classes below. */
+public abstract class UiState {
+    private UiState() {}
+
+    /** A model is being copied, checked and loaded. */
+    public static final class Loading extends UiState {
+        public final String title;
+
+        public Loading(String title) {
+            this.title = title;
+        }
+    }
+
+    /** The model is loaded and waits for a picture. */
+    public static final class Ready extends UiState {}
+
+    /** A picture is being read and classified. */
+    public static final class Working extends UiState {}
+
+    /** Classes of a picture, or of the camera's last frame. */
+    public static final class Classified extends UiState {
+        public final List<Prediction> top;
+        public final double[] latenciesUs;
+        public final double preprocessUs;
+        public final boolean isLive;
+
+        public Classified(List<Prediction> top, double[] latenciesUs, double preprocessUs, boolean isLive) {
+            this.top = Collections.unmodifiableList(top);
+            this.latenciesUs = latenciesUs;
+            this.preprocessUs = preprocessUs;
+            this.isLive = isLive;
+        }
+    }
+
+    /** The benchmark runs. {@code total} is the least number of inferences. */
+    public static final class Measuring extends UiState {
+        public final boolean isWarmup;
+        public final int done;
+        public final int total;
+
+        public Measuring(boolean isWarmup, int done, int total) {
+            this.isWarmup = isWarmup;
+            this.done = done;
+            this.total = total;
+        }
+    }
+
+    /** The benchmark is over; {@code json} can be shared. */
+    public static final class Measured extends UiState {
+        public final double[] samplesUs;
+        public final List<String> marks;
+        public final String json;
+
+        public Measured(double[] samplesUs, List<String> marks, String json) {
+            this.samplesUs = samplesUs;
+            this.marks = marks;
+            this.json = json;
+        }
+    }
+
+    /** Something does not work, and what can be done. {@code isModel}: without another model nothing else works. */
+    public static final class Problem extends UiState {
+        public final String message;
+        public final String hint;
+        public final boolean isModel;
+
+        public Problem(String message, String hint, boolean isModel) {
+            this.message = message;
+            this.hint = hint;
+            this.isModel = isModel;
+        }
+    }
+}

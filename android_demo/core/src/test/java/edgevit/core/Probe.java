@@ -1,0 +1,198 @@
+package edgevit.core;
+
+import java.io.BufferedReader;
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Paths;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Lets a test program drive the classes of the app: one JSON request a line on standard input, one JSON answer a line on standard
+ * output. It runs on the classes compiled from source and on those taken out of an APK.
+ */
+public final class Probe {
+    private Probe() {}
+
+    public static void main(String[] arguments) throws IOException {
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            Map<String, Object> answer = new LinkedHashMap<>();
+            try {
+                answer(cast(Json.parse(line)), answer);
+            } catch (ModelException | PictureException | IllegalArgumentException e) {
+                answer.put("error", e.getMessage());
+            }
+            byte[] text = (Json.write(answer) + "\n").getBytes(StandardCharsets.UTF_8);
+            System.out.write(text, 0, text.length);
+            System.out.flush();
+        }
+    }
+
+    private static void answer(Map<String, Object> request, Map<String, Object> answer)
+            throws IOException, ModelException, PictureException {
+        String what = (String) request.get("do");
+        switch (what) {
+            case "classify":
+                classify(request, answer);
+                break;
+            case "orientation":
+                answer.put("orientation", Exif.orientation(read(request, "file")));
+                break;
+            case "manifest":
+                Manifest manifest = ModelFiles.readManifest(folder(request), (String) request.get("model"));
+                if (request.get("target") != null) {
+                    manifest.requireTarget((String) request.get("target"), "This runtime");
+                }
+                answer.put("title", manifest.title());
+                answer.put("labels", manifest.labels);
+                break;
+            case "install":
+                Manifest installed = ModelFiles.readManifest(folder(request), (String) request.get("model"));
+                File file = ModelFiles.install(folder(request), installed, new File((String) request.get("into")));
+                answer.put("path", file.getPath());
+                break;
+            case "json":
+                answer.put("value", Json.parse((String) request.get("text")));
+                break;
+            case "logits":
+                logits(request, answer);
+                break;
+            case "record":
+                record(request, answer);
+                break;
+            case "benchmark":
+                benchmark(request, answer);
+                break;
+            case "states":
+                for (Map.Entry<String, UiState> entry : States.all().entrySet()) {
+                    answer.put(entry.getKey(), new ScreenContent(entry.getValue()).toMap());
+                }
+                break;
+            default:
+                throw new IllegalArgumentException("unknown request " + what);
+        }
+    }
+
+    /** Prepare a picture for one or several manifests in turn, with the same objects as the app would. */
+    private static void classify(Map<String, Object> request, Map<String, Object> answer)
+            throws IOException, ModelException, PictureException {
+        Manifest manifest = ModelFiles.readManifest(folder(request), (String) request.get("model"));
+        Preprocess preprocess = PREPROCESSORS.computeIfAbsent(manifest.fileSha256, key -> new Preprocess(manifest.input));
+        int orientation = Exif.orientation(read(request, "file"));
+        preprocess.resize(read(request, "rgba"), whole(request, "width"), whole(request, "height"), orientation);
+        ByteBuffer out = ByteBuffer.allocateDirect(manifest.input.numBytes()).order(ByteOrder.nativeOrder());
+        preprocess.write(out);
+        byte[] input = new byte[out.remaining()];
+        out.get(input);
+        Files.write(Paths.get((String) request.get("pixels_to")), preprocess.pixels());
+        Files.write(Paths.get((String) request.get("input_to")), input);
+        answer.put("orientation", orientation);
+        if (request.get("logits") != null) {
+            ByteBuffer raw = ByteBuffer.wrap(read(request, "logits")).order(ByteOrder.LITTLE_ENDIAN);
+            float[] logits = new float[manifest.labels.size()];
+            Postprocess.readLogits(raw, "float32", 1, 0, logits);
+            answer.put("top", top(logits, manifest.labels));
+        }
+    }
+
+    private static final Map<String, Preprocess> PREPROCESSORS = new LinkedHashMap<>();
+
+    private static void logits(Map<String, Object> request, Map<String, Object> answer) throws IOException, ModelException {
+        ByteBuffer raw = ByteBuffer.wrap(read(request, "file")).order(ByteOrder.LITTLE_ENDIAN);
+        String dtype = (String) request.get("dtype");
+        float[] logits = new float[raw.remaining() / Postprocess.numBytes(dtype)];
+        double scale = ((Number) request.get("scale")).doubleValue();
+        Postprocess.readLogits(raw, dtype, (float) scale, whole(request, "zero_point"), logits);
+        List<String> labels = new ArrayList<>();
+        for (int i = 0; i < logits.length; i++) {
+            labels.add("class " + i);
+        }
+        answer.put("top", top(logits, labels));
+        List<Object> values = new ArrayList<>();
+        for (float logit : logits) {
+            values.add(logit);
+        }
+        answer.put("logits", values);
+    }
+
+    private static List<Object> top(float[] logits, List<String> labels) throws ModelException {
+        List<Object> found = new ArrayList<>();
+        for (Postprocess.Prediction prediction : Postprocess.top(logits, labels, 3)) {
+            found.add(Arrays.<Object>asList(prediction.index, prediction.label, prediction.probability));
+        }
+        return found;
+    }
+
+    private static void record(Map<String, Object> request, Map<String, Object> answer) throws ModelException {
+        Manifest manifest = ModelFiles.readManifest(folder(request), (String) request.get("model"));
+        Benchmark.Result result = new Benchmark.Result();
+        List<?> samples = (List<?>) request.get("samples_us");
+        result.samplesUs = new double[samples.size()];
+        for (int i = 0; i < samples.size(); i++) {
+            result.samplesUs[i] = ((Number) samples.get(i)).doubleValue();
+        }
+        result.firstUs = 9000;
+        result.isSteady = true;
+        Benchmark.Settings settings = new Benchmark.Settings(2, 0, 0, 0, whole(request, "runs"), 0, 0);
+        BenchmarkRecord record = new BenchmarkRecord(manifest, settings, result);
+        record.loadUs = 21000;
+        record.peakKb = 40960.0;
+        record.isEmulated = Boolean.TRUE.equals(request.get("is_emulated"));
+        record.device = Collections.<String, Object>singletonMap("model", "Test Phone");
+        record.runner = "ExecuTorch";
+        answer.put("record", Json.parse(record.toJson()));
+    }
+
+    /** Run the measuring loop on a clock that moves by the given latencies. */
+    private static void benchmark(Map<String, Object> request, Map<String, Object> answer) throws ModelException {
+        final List<?> latencies = (List<?>) request.get("latencies_us");
+        final long[] now = {0};
+        final int[] calls = {0};
+        Classifier classifier = new Classifier() {
+            @Override
+            public void run(ByteBuffer input, float[] logits) {
+                int place = Math.min(calls[0]++, latencies.size() - 1);
+                now[0] += 1000 * ((Number) latencies.get(place)).longValue();
+            }
+
+            @Override
+            public void close() {}
+        };
+        Benchmark.Settings settings = new Benchmark.Settings(
+                whole(request, "threads"), whole(request, "warmup_runs"), 0, 0.5, whole(request, "runs"), 0, 10);
+        final int stopAfter = request.get("stop_after") == null ? Integer.MAX_VALUE : whole(request, "stop_after");
+        Benchmark.Result result = new Benchmark(classifier, null, null, () -> now[0])
+                .run(settings, (isWarmup, done) -> isWarmup || done < stopAfter);
+        answer.put("first_us", result.firstUs);
+        answer.put("num_warmup", result.warmupUs.length);
+        answer.put("num_samples", result.samplesUs.length);
+        answer.put("is_steady", result.isSteady);
+    }
+
+    private static ModelFiles.Source folder(Map<String, Object> request) {
+        return ModelFiles.folder(new File((String) request.get("folder")));
+    }
+
+    private static byte[] read(Map<String, Object> request, String name) throws IOException {
+        return Files.readAllBytes(Paths.get((String) request.get(name)));
+    }
+
+    private static int whole(Map<String, Object> request, String name) {
+        return ((Long) request.get(name)).intValue();
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Map<String, Object> cast(Object value) {
+        return (Map<String, Object>) value;
+    }
+}

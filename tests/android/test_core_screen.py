@@ -1,0 +1,69 @@
+"""What the screen says and offers in each state."""
+
+import pytest
+
+PROBLEMS = {
+    "no_model", "manifest_missing", "model_damaged", "no_runtime", "too_large", "unreadable", "long_and_narrow", "no_picker",
+    "no_camera", "camera_refused", "camera_failed",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def states(ask):
+    return ask({"do": "states"})[0]
+
+
+def test_problems_say_what_to_do(states):
+    assert {name for name, shown in states.items() if shown["is_problem"]} == PROBLEMS
+    for name in PROBLEMS:
+        assert states[name]["message"] and states[name]["hint"], name
+        assert not states[name]["is_busy"] and not states[name]["can_share"]
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("no_model", "This app was built without a model."),
+        ("manifest_missing", "its manifest levit_128s_int8.json is missing"),
+        ("model_damaged", "not the file that its manifest describes"),
+        ("no_runtime", "No runtime for tflite files"),
+        ("too_large", "too large: 16320 x 12240 pixels"),
+        ("unreadable", "cannot be read (unknown format)"),
+        ("long_and_narrow", "The picture cannot be used."),
+        ("no_picker", "No app on this device offers pictures."),
+        ("no_camera", "no camera that can be used"),
+        ("camera_refused", "The camera was not allowed."),
+        ("camera_failed", "The camera stopped (in use by another app)."),
+    ],
+)
+def test_messages(name, message, states):
+    assert message in states[name]["message"]
+
+
+def test_without_a_model_nothing_can_be_classified(states):
+    for name in ("no_model", "manifest_missing", "model_damaged", "no_runtime"):
+        assert not states[name]["can_classify"] and not states[name]["can_measure"]
+    for name in ("too_large", "unreadable", "no_camera", "camera_refused"):
+        assert states[name]["can_classify"] and states[name]["can_measure"]
+
+
+def test_classes_have_bars_and_latency(states):
+    shown = states["classified"]
+    assert [(row["label"], row["percent"], row["bar"]) for row in shown["rows"]] == [
+        ("tench", "91.4 %", 914), ("church", "5.2 %", 52), ("parachute", "0.8 %", 8),
+    ]  # fmt: skip
+    assert shown["latency"] == "inference p50 5.1 ms, p90 5.8 ms over 50\npreparing the picture 6.1 ms"
+
+
+def test_busy_states_can_only_be_waited_for_or_stopped(states):
+    for name in ("loading", "working", "warming_up", "measuring"):
+        assert states[name]["is_busy"] and not states[name]["can_classify"] and not states[name]["can_measure"]
+    assert {name for name, shown in states.items() if shown["can_stop"]} == {"warming_up", "measuring"}
+    assert states["measuring"]["progress"] == 62 and states["warming_up"]["progress"] == -1
+    assert states["measuring"]["message"] == "Measuring, inference 62 of 100"
+
+
+def test_only_a_result_can_be_shared(states):
+    assert {name for name, shown in states.items() if shown["can_share"]} == {"measured"}
+    assert states["measured"]["hint"] == "not reproducible"
+    assert states["stopped"]["message"] == "Benchmark stopped"
