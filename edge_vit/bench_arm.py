@@ -172,10 +172,13 @@ def _emulate(config: BenchConfig, cache_dir: Path) -> BenchResult:
 
 
 def _measure(config: BenchConfig, cache_dir: Path) -> BenchResult:
-    from edge_vit.bench import adb, compare, plot, records
+    from edge_vit.bench import adb, compare, plot, records, tflite_file
     from edge_vit.bench.local import LocalMachine
     from edge_vit.bench.session import Session
 
+    for model in config.models:
+        if model.suffix == ".tflite":
+            tflite_file.read_interface(model)  # a damaged file is told before any device is touched
     machines: list = [LocalMachine()]
     if not config.local:
         program = adb.find_adb(config.adb)

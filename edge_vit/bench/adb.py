@@ -105,7 +105,7 @@ def choose_devices(attached: list[Attached], serials: tuple[str, ...], take_all:
 
 def unusable(serial: str, state: str) -> MachineError:
     """Return the error for a device that is attached and cannot be used."""
-    if state == "unauthorized":
+    if state in ("unauthorized", "authorizing"):
         return MachineError(
             "unauthorized", f"device {serial} is unauthorized; unlock it and accept the debugging question on it"
         )
@@ -200,7 +200,7 @@ class AdbDevice:
 
     def _broken(self, said: str) -> MachineError:
         """Return the error for a connection that did not carry a command to its end."""
-        if "unauthorized" in said:
+        if "unauthorized" in said or "still authorizing" in said:
             return unusable(self.serial, "unauthorized")
         if "offline" in said:
             return unusable(self.serial, "offline")

@@ -26,7 +26,7 @@ class LocalMachine:
             code, said, _ = process.run(["sh", "-c", script], cancel=self.cancel, timeout_s=timeout_s, on_line=on_line)
         except TimeoutError as e:
             raise MachineError("device error", f"a command did not end within {timeout_s:.0f} s") from e
-        return code, said
+        return (code if code >= 0 else 128 - code), said  # a signal, in the shell's way of saying it
 
     def stop(self) -> None:
         """Do nothing: a script here ends with its `run`."""

@@ -1,7 +1,10 @@
 """What bench_arm asks of a machine it measures on: run a shell script there, copy files, clean up."""
 
+import contextlib
 import hashlib
+import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -24,7 +27,7 @@ class Cancel:
         with self._lock:
             self.is_set = True
             for process in self._running:
-                process.terminate()
+                end_group(process, signal.SIGTERM)
 
     def clear(self) -> None:
         """Let processes start again: cleaning up needs some."""
@@ -35,13 +38,19 @@ class Cancel:
         """Put a process under the switch."""
         with self._lock:
             if self.is_set:
-                process.kill()
+                end_group(process, signal.SIGKILL)
             self._running.add(process)
 
     def ended(self, process: subprocess.Popen) -> None:
         """Take an ended process from under the switch."""
         with self._lock:
             self._running.discard(process)
+
+
+def end_group(process: subprocess.Popen, number: int) -> None:
+    """Send a signal to a process that leads its own group and to all in it: an adb may be a script around one."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 class MachineError(ValueError):
@@ -57,6 +66,7 @@ class MachineError(ValueError):
         "offline",
         "no space",
         "disconnected",
+        "no runner",
         "runner failed",
         "device error",
         "interrupted",

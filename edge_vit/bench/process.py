@@ -1,10 +1,11 @@
 """Run local programs so that a deadline, Ctrl-C or another thread's failure ends them."""
 
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from edge_vit.bench.machine import Cancel, MachineError
+from edge_vit.bench.machine import Cancel, MachineError, end_group
 
 
 def run(
@@ -36,7 +37,7 @@ def run(
 
     def expire() -> None:
         late.set()
-        process.kill()
+        end_group(process, signal.SIGKILL)
 
     timer = threading.Timer(timeout_s, expire)
     timer.daemon = True
@@ -56,7 +57,7 @@ def run(
     finally:
         timer.cancel()
         if process.poll() is None:
-            process.kill()
+            end_group(process, signal.SIGKILL)
             process.wait()
         process.stdout.close()
         reader.join(timeout=5)

@@ -223,7 +223,8 @@ class ExecutorRunner:
 
 def explain_failure(runner: Runner, code: int, lines: Sequence[str], model: str, where: str) -> MachineError:
     """Return the error for a runner that ended with `code`."""
-    said = [line for line in lines if line.strip() and not line.startswith(("{", "INFO", "WARNING", "VERBOSE"))]
+    noise = ("{", "INFO", "WARNING", "VERBOSE", "qemu:")
+    said = [line for line in lines if line.strip() and not line.startswith(noise)]
     detail = f": {said[-1].strip()}" if said else ""
     if code > 128 and code - 128 in SIGNALS:
         signal = SIGNALS[code - 128]

@@ -132,14 +132,7 @@ class Session:
         self._shell(f"mkdir -p {quote(self.folder)}")
         pushed: set[str] = set()
         for model, record in zip(self.models, records, strict=True):
-            runner = self.runners[model] = choose_runner(
-                model,
-                is_android=info.is_android,
-                is_local=self.is_local,
-                given=self.settings.runner,
-                cache_dir=self.cache_dir,
-                version=self.settings.litert_version,
-            )
+            runner = self.runners[model] = self._runner_for(model, info)
             record.runner = {"name": runner.name, "version": runner.version, "sha256": runner.sha256}
             for name, path in runner.files().items():
                 if name not in pushed:
@@ -150,6 +143,19 @@ class Session:
             self.progress(f"{self.machine.name}: copying {model.name}")
             self.machine.push(model, f"{self.folder}/{model.name}")
             self._push_inputs(model, runner)
+
+    def _runner_for(self, model: Path, info: DeviceInfo) -> Runner:
+        try:
+            return choose_runner(
+                model,
+                is_android=info.is_android,
+                is_local=self.is_local,
+                given=self.settings.runner,
+                cache_dir=self.cache_dir,
+                version=self.settings.litert_version,
+            )
+        except ValueError as e:
+            raise MachineError("no runner", str(e)) from e
 
     def _push_inputs(self, model: Path, runner: Runner) -> None:
         """Give our runner the same random input on every machine; the others make their own."""
@@ -201,10 +207,19 @@ class Session:
             threads=self.settings.threads,
             schedule=schedule,
         )
+        is_measuring = False
+
+        def watch(line: str) -> None:
+            nonlocal is_measuring
+            lines.append(line)
+            if not is_measuring and line.startswith('{"event":"samples"'):
+                is_measuring = True
+                self.progress(f"{self.machine.name}: measuring {model.name}")
+
         limit = 1800 + 2 * (schedule.max_s + schedule.max_warmup_s)
         failure: MachineError | None = None
         try:
-            code, _ = self.machine.run(runner.script(call, mask), on_line=lines.append, timeout_s=limit)
+            code, _ = self.machine.run(runner.script(call, mask), on_line=watch, timeout_s=limit)
             if code:
                 failure = explain_failure(runner, code, lines, model.name, self.machine.name)
         except MachineError as e:

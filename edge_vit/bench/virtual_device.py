@@ -13,7 +13,9 @@ import os
 import platform
 import re
 import secrets
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -115,7 +117,8 @@ class VirtualDevices:
         self.parts = prepare(cache_dir)
         self.serials: list[str] = []
         self._stack = contextlib.ExitStack()
-        self._pid = 0
+        self.holder_pid = 0
+        self._roots: dict[int, Path] = {}
         self._daemons: list[subprocess.Popen] = []
 
     def __enter__(self) -> "VirtualDevices":
@@ -140,9 +143,20 @@ class VirtualDevices:
         own = {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": cache, "ANDROID_ADB_SERVER_PORT": "15037"}
         return os.environ | own | {"PATH": f"{self.parts.adb.parent}:{os.environ.get('PATH', '/usr/bin:/bin')}"}
 
+    def adb(self) -> str:
+        """Return an adb program for use from outside, which enters the namespaces and then does as told."""
+        program = self.folder / "adb"
+        if not program.exists():
+            settings = {k: v for k, v in self.environment().items() if os.environ.get(k) != v}
+            words = " ".join(shlex.quote(w) for w in self.command([str(self.parts.adb)]))
+            exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in settings.items())
+            program.write_text(f'#!/bin/sh\n{exports}exec {words} "$@"\n')
+            program.chmod(0o755)
+        return str(program)
+
     def command(self, words: Sequence[str]) -> list[str]:
         """Return the command line that runs `words` inside, in the present folder."""
-        enter = ["nsenter", "-t", str(self._pid), "-U", "--preserve-credentials", "-m", "-n", "-p"]
+        enter = ["nsenter", "-t", str(self.holder_pid), "-U", "--preserve-credentials", "-m", "-n", "-p"]
         return [*enter, "sh", "-c", 'cd "$0" && exec "$@"', os.getcwd(), *words]
 
     def run(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess:
@@ -173,7 +187,7 @@ class VirtualDevices:
         root = self.folder / f"device{number}-{secrets.token_hex(3)}"
         words = ["sh", str(SCRIPT), str(root), str(self.parts.userland), str(self.parts.qemu)]
         words += [str(self.folder / "cpuinfo"), self.cpu, str(port), data_size or self.data_size]
-        words += [str(self.folder / f"pid{number}")]
+        self._roots[number] = root
         log = self.folder / f"device{number}.log"
         with open(log, "w") as handle:
             daemon = subprocess.Popen(
@@ -181,6 +195,7 @@ class VirtualDevices:
             )
         self._daemons.append(daemon)
         serial = f"127.0.0.1:{port}"
+        self.run("adb", "disconnect", serial)  # a dead one of that name would have to time out first
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             said = self.run("adb", "connect", serial).stdout
@@ -191,8 +206,24 @@ class VirtualDevices:
         raise ValueError(f"device {serial} did not come up: {log.read_text()[-500:]}")
 
     def kill_device(self, number: int) -> None:
-        """Kill a device's daemon, as if its cable were pulled."""
-        self.run("kill", "-9", (self.folder / f"pid{number}").read_text().strip())
+        """Kill everything that runs in a device, as if its battery were pulled."""
+        root = self._roots[number]
+        script = 'for p in /proc/[0-9]*; do [ "$(readlink $p/root)" = "$0" ] && kill -9 "${p#/proc/}"; done; true'
+        self.run("sh", "-c", script, str(root))
+
+    def stop_device(self, number: int) -> None:
+        """Kill a device's daemon and forget the device."""
+        self.kill_device(number)
+        serial = f"127.0.0.1:{FIRST_PORT + number}"
+        self.run("adb", "disconnect", serial)
+        self.serials = [other for other in self.serials if other != serial]
+
+    def kill_inside(self, process: subprocess.Popen) -> None:
+        """End a command that `popen` started; killing its nsenter from outside would leave the command itself."""
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for pid in children:
+            os.kill(int(pid), signal.SIGKILL)
+        process.communicate(timeout=30)
 
     def _open_namespaces(self, stack: contextlib.ExitStack) -> None:
         holder = subprocess.Popen(
@@ -204,7 +235,7 @@ class VirtualDevices:
             reason = unsupported_reason() or "no reason known"
             raise ValueError(f"cannot open namespaces for the emulated devices: {reason}")
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
-        self._pid = int(children[0])
+        self.holder_pid = int(children[0])
 
     @staticmethod
     def _close_namespaces(holder: subprocess.Popen) -> None:

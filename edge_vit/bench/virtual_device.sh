@@ -1,8 +1,8 @@
 #!/bin/sh
 # Make one aarch64 "phone" inside the namespaces that virtual_device.py opened, and run its adb daemon in it.
-# Arguments: FOLDER (new, the phone's root) USERLAND (unpacked Debian arm64) QEMU CPUINFO CPU PORT DATA_SIZE PIDFILE
+# Arguments: FOLDER (new, the phone's root) USERLAND (unpacked Debian arm64) QEMU CPUINFO CPU PORT DATA_SIZE
 set -eu
-root=$1 userland=$2 qemu=$3 cpuinfo=$4 cpu=$5 port=$6 size=$7 pidfile=$8
+root=$1 userland=$2 qemu=$3 cpuinfo=$4 cpu=$5 port=$6 size=$7
 
 # The table of binary formats belongs to this user namespace (kernel 6.7 on), so the machine's own is not touched. Flag F opens the
 # emulator now, since inside the chroot its path would not exist.
@@ -46,6 +46,5 @@ describe() { # CORE CAPACITY MAX_KHZ
 describe 0 384 1800000
 describe 1 1024 2400000
 
-echo $$ >"$pidfile"
 exec env -i QEMU_CPU="$cpu" ADBD_PORT="$port" HOME=/root PATH=/usr/sbin:/usr/bin TMPDIR=/data/local/tmp \
     LD_LIBRARY_PATH=/usr/lib/aarch64-linux-gnu/android chroot . /usr/sbin/adbd
