@@ -171,8 +171,9 @@ def _refuse_constant(name: str) -> None:
 
 
 def manifest_path(artefact: str | Path) -> Path:
-    """Return where the manifest of an artefact lies: the same name with .json."""
-    return Path(artefact).with_suffix(".json")
+    """Return where the manifest of an artefact lies: its whole name with .json, so that targets can share a folder."""
+    artefact = Path(artefact)
+    return artefact.with_name(artefact.name + ".json")
 
 
 def save(manifest: Manifest, artefact: str | Path) -> Path:

@@ -3,7 +3,7 @@
 Works on the object form of the schema that the LiteRT package carries (tables named `...T`), typed `Any` here.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,13 +11,17 @@ import numpy as np
 _MIN_CONSTANT_VALUES = 1024
 
 
-def edit_model(flatbuffer: bytes, *, uint8_input: bool, stored_bias: bool) -> bytes:
+def edit_model(
+    flatbuffer: bytes, *, uint8_input: bool, stored_constants: Literal["int8", "fp16"] | None
+) -> bytes:
     """Return the model with the outside that apps expect.
 
     Args:
         uint8_input: Take uint8 pixels where the lowered graph takes their int8 or float form.
-        stored_bias: Keep large constant addends of float additions in int8, dequantized once when the model is loaded.
-            The qdq graph holds them on that grid, but the lowering tool drops quantize-dequantize pairs on constants.
+        stored_constants: Keep large float constants smaller, dequantized once when the model is loaded. "int8" is for a
+            quantized graph and concerns the addends of its float additions (attention biases): the qdq graph holds
+            them on that grid, but the lowering tool drops quantize-dequantize pairs on constants. "fp16" is for a
+            float graph and concerns everything.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -27,8 +31,8 @@ def edit_model(flatbuffer: bytes, *, uint8_input: bool, stored_bias: bool) -> by
     if uint8_input:
         _take_uint8(model, graph, schema)
     _give_float(model, graph, schema)
-    if stored_bias:
-        _store_bias(model, graph, schema)
+    if stored_constants is not None:
+        _shrink_constants(model, graph, schema, stored_constants)
     builder = flatbuffers.Builder(len(flatbuffer) + 4096)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
@@ -70,37 +74,53 @@ def _give_float(model: Any, graph: Any, schema: Any) -> None:
             entry.tensorIndex, entry.name = new, b"logits"
 
 
-def _store_bias(model: Any, graph: Any, schema: Any) -> None:
-    """Store constant addends of float additions as int8 with a DEQUANTIZE that the runtime evaluates once."""
+def _shrink_constants(model: Any, graph: Any, schema: Any, stored: str) -> None:
+    """Store float constants in int8 or fp16, each with a DEQUANTIZE that the runtime evaluates once."""
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    dequantizers = []
-    stored: dict[int, int] = {}
+    shrink = _to_int8 if stored == "int8" else _to_fp16
+    dequantizers: list[Any] = []
+    replacement: dict[int, int] = {}
     for op in graph.operators:
-        if codes[op.opcodeIndex] != schema.BuiltinOperator.ADD:
+        if stored == "int8" and codes[op.opcodeIndex] != schema.BuiltinOperator.ADD:
             continue
         for position, index in enumerate(op.inputs):
-            tensor = graph.tensors[index]
-            data = model.buffers[tensor.buffer].data
-            if tensor.type != schema.TensorType.FLOAT32 or data is None or len(data) < 4 * _MIN_CONSTANT_VALUES:
+            if not _is_large_float_constant(model, graph, schema, index):
                 continue
-            if index not in stored:
-                stored[index] = _dequantized_copy(model, graph, schema, index, dequantizers)
-            op.inputs = [*op.inputs[:position], stored[index], *op.inputs[position + 1 :]]
+            if index not in replacement:
+                tensor = graph.tensors[index]
+                name, shape = tensor.name + b"_dequantized", tensor.shape
+                shrink(model, schema, tensor)
+                new = _add_tensor(graph, schema, name, shape, schema.TensorType.FLOAT32)
+                kind = schema.BuiltinOperator.DEQUANTIZE
+                dequantizers.append(_make_operator(model, schema, kind, [int(index)], [new]))
+                replacement[index] = new
+            op.inputs = [*op.inputs[:position], replacement[index], *op.inputs[position + 1 :]]
     graph.operators[:0] = dequantizers
 
 
-def _dequantized_copy(model: Any, graph: Any, schema: Any, index: int, dequantizers: list[Any]) -> int:
+def _is_large_float_constant(model: Any, graph: Any, schema: Any, index: int) -> bool:
+    if index < 0:  # an operator's missing optional input
+        return False
     tensor = graph.tensors[index]
-    values = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
+    data = model.buffers[tensor.buffer].data
+    return tensor.type == schema.TensorType.FLOAT32 and data is not None and len(data) >= 4 * _MIN_CONSTANT_VALUES
+
+
+def _to_int8(model: Any, schema: Any, tensor: Any) -> None:
+    values = _values(model, tensor)
     scale = float(np.float32(np.abs(values).max()) / np.float32(127.0))
     integers = np.round(values / scale)  # the same grid as in the qdq graph, half to even as there
     model.buffers[tensor.buffer].data = integers.astype(np.int8).view(np.uint8)
-    tensor.type = schema.TensorType.INT8
-    tensor.quantization = _grid(schema, scale, 0)
-    name = tensor.name + b"_dequantized"
-    new = _add_tensor(graph, schema, name, tensor.shape, schema.TensorType.FLOAT32)
-    dequantizers.append(_make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [index], [new]))
-    return new
+    tensor.type, tensor.quantization = schema.TensorType.INT8, _grid(schema, scale, 0)
+
+
+def _to_fp16(model: Any, schema: Any, tensor: Any) -> None:
+    model.buffers[tensor.buffer].data = _values(model, tensor).astype(np.float16).view(np.uint8)
+    tensor.type = schema.TensorType.FLOAT16
+
+
+def _values(model: Any, tensor: Any) -> np.ndarray:
+    return np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
 
 
 def _add_tensor(

@@ -1,4 +1,4 @@
-"""The exported graph that quantization works on: ATen operators, each value with a name that does not depend on batch size."""
+"""The exported graph that quantization works on: ATen operators; each value has a name whatever the batch size."""
 
 import copy
 from collections import Counter

@@ -43,7 +43,7 @@ class _Recorder(Interpreter):
     def __init__(self, graph_module: GraphModule, plan: Plan, observers: Mapping[str, RangeObserver]) -> None:
         super().__init__(graph_module)
         self._observer_of = {
-            entry: observers[name] for name, group in plan.groups.items() if name in observers for entry in group.entries
+            entry: observer for name, observer in observers.items() for entry in plan.groups[name].entries
         }
 
     def run_node(self, n: Node) -> Any:

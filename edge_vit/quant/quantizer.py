@@ -6,7 +6,15 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edge_vit.quant.graph import ATEN, get_tensor, is_constant
-from edge_vit.quant.plan import GEMM_OPS, MATMUL_OPS, Plan, QParams, constant_qparams, fused_activation, is_attention_bias
+from edge_vit.quant.plan import (
+    GEMM_OPS,
+    MATMUL_OPS,
+    Plan,
+    QParams,
+    constant_qparams,
+    fused_activation,
+    is_attention_bias,
+)
 
 WEIGHT_MAX = 127  # symmetric: -127 to 127, so that negation is exact
 

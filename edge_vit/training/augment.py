@@ -19,7 +19,8 @@ class AugmentConfig:
         min_scale: Smallest share of the picture that a random resized crop keeps (arXiv 1409.4842).
         color: Largest relative change of brightness, contrast and saturation.
         erase: Probability that a rectangle is replaced by noise (arXiv 1708.04896).
-        mixup: Beta parameter of mixup (arXiv 1710.09412). cutmix: that of CutMix (arXiv 1905.04899); one of both a batch.
+        mixup: Beta parameter of mixup (arXiv 1710.09412); a batch gets mixup or CutMix, not both.
+        cutmix: Beta parameter of CutMix (arXiv 1905.04899).
         mix_prob: Share of batches that are mixed at all.
     """
 

@@ -226,7 +226,7 @@ def _resume(run: Run) -> None:
     differing = [key for key, value in run.fingerprint.items() if state["fingerprint"].get(key) != value]
     if differing:
         was = ", ".join(f"{key}={state['fingerprint'].get(key)}" for key in differing)
-        raise ValueError(f"{run.folder} holds a run with other settings ({was}); give the same, or another --output-dir")
+        raise ValueError(f"{run.folder} holds a run with other settings ({was}); use them, or another --output-dir")
     model = run.model.module if hasattr(run.model, "module") else run.model
     model.load_state_dict(state["model"])
     run.averaged.load_state_dict(state["averaged"])

@@ -82,7 +82,7 @@ def test_saved_manifest_is_found_and_checked(artefact):
         num_bytes=3,
         sha256="ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     )
-    assert sorted(p.name for p in artefact.parent.iterdir()) == ["levit_128s_int8.json", "levit_128s_int8.tflite"]
+    assert sorted(p.name for p in artefact.parent.iterdir()) == ["levit_128s_int8.tflite", "levit_128s_int8.tflite.json"]
 
 
 @pytest.mark.parametrize(

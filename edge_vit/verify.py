@@ -1,0 +1,92 @@
+"""Compare a written artefact with the torch model it came from, on pictures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calibration.dataset import BatchLoader, SkippedImage, choose, list_images
+from calibration.preprocess import Preprocess, resize_and_crop
+from converters.manifest import MAX_SQNR_DB, Verification
+
+# An artefact computes what its graph says up to the rounding of its kernels. Below these the two are not the same
+# function: a fault of the conversion, not of the quantization.
+MIN_SQNR_TO_GRAPH_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0}
+NUM_PICTURES = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pictures:
+    """Pixels (N, R, R, 3), uint8, and what they are."""
+
+    pixels: np.ndarray
+    description: str
+    skipped: tuple[SkippedImage, ...] = ()
+
+
+def load_pictures(folder: Path, preprocess: Preprocess, count: int, seed: int = 0) -> Pictures:
+    """Take `count` pictures of a folder, balanced over its class folders.
+
+    Raises:
+        ValueError: If the folder holds none that can be read.
+    """
+    loader = BatchLoader(choose(list_images(folder), count, seed=seed), preprocess)
+    pixels = np.concatenate([batch.pixels for batch in loader])
+    return Pictures(
+        pixels=pixels, description=f"{len(pixels)} pictures of {folder.name}/", skipped=tuple(loader.skipped)
+    )
+
+
+def drawn_pictures(preprocess: Preprocess, count: int = 16) -> Pictures:
+    """Draw pictures, so that a conversion can be verified without any data: two subjects in various light."""
+    from PIL import ImageEnhance
+
+    from edge_vit.drawing import SUBJECTS, draw
+
+    pixels = []
+    for i in range(count):
+        picture = draw(SUBJECTS[i % len(SUBJECTS)])
+        margin = 10 * (i // 2)
+        picture = picture.crop((margin, margin // 2, picture.width - margin // 3, picture.height - margin))
+        picture = ImageEnhance.Brightness(picture).enhance(0.7 + 0.05 * i)
+        pixels.append(resize_and_crop(picture, preprocess))
+    return Pictures(pixels=np.stack(pixels), description=f"{count} drawn pictures")
+
+
+def check_artefact(
+    run: Callable[[np.ndarray], np.ndarray],
+    graph: Callable[[np.ndarray], np.ndarray],
+    reference: Callable[[np.ndarray], np.ndarray],
+    pictures: Pictures,
+    precision: str,
+) -> tuple[Verification, float]:
+    """Run artefact, the graph it was lowered from and the float model on the same pictures.
+
+    Args:
+        run: The artefact: pixels -> logits. The others likewise.
+        precision: "fp32", "fp16" or "int8".
+
+    Returns:
+        The artefact against the float model, and its signal-to-noise ratio against its own graph in dB.
+
+    Raises:
+        RuntimeError: If the artefact does not compute its graph.
+    """
+    from edge_vit.bench.paired import sqnr_db
+
+    outputs, expected, floats = (function(pictures.pixels) for function in (run, graph, reference))
+    to_graph = sqnr_db(expected, outputs)
+    if not to_graph >= MIN_SQNR_TO_GRAPH_DB[precision]:
+        raise RuntimeError(
+            f"the written file does not compute its graph: {to_graph:.1f} dB on {pictures.description}, at least "
+            f"{MIN_SQNR_TO_GRAPH_DB[precision]:.0f} dB expected; nothing was kept, please report the model and versions"
+        )
+    agreement = float((outputs.argmax(1) == floats.argmax(1)).mean())
+    verification = Verification(
+        sqnr_db=round(float(np.clip(sqnr_db(floats, outputs), -MAX_SQNR_DB, MAX_SQNR_DB)), 2),
+        top1_agreement=round(agreement, 4),
+        num_images=len(outputs),
+        data=pictures.description,
+    )
+    return verification, to_graph
