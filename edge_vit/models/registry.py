@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edge_vit.models import levit
+from edge_vit.models import efficientvit, levit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,10 @@ class ModelSpec:
 
 
 def _merge_variants() -> dict[str, ModelSpec]:
-    families = (("levit", levit.LEVIT_VARIANTS, levit.LeViT, levit.remap_checkpoint),)
+    families: tuple[tuple[str, Mapping[str, Any], Any, Any], ...] = (
+        ("levit", levit.LEVIT_VARIANTS, levit.LeViT, levit.remap_checkpoint),
+        ("efficientvit", efficientvit.EFFICIENTVIT_VARIANTS, efficientvit.EfficientViT, efficientvit.remap_checkpoint),
+    )
     merged: dict[str, ModelSpec] = {}
     for family, variants, build, remap in families:
         for name, config in variants.items():

@@ -70,9 +70,9 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str,
 
 
 def _naming(tensors: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> str:
-    if any(".linear.weight" in key or key.startswith("stem.conv") for key in tensors.keys() - renamed.keys()):
-        return "timm"
-    return "own" if set(renamed) <= set(tensors) else "official"
+    if set(renamed) <= set(tensors):
+        return "own"
+    return "timm" if "head.linear.weight" in tensors else "official"
 
 
 def _check_keys(label: str, name: str, expected: set[str], got: set[str]) -> None:

@@ -11,17 +11,6 @@ from edge_vit.models.weights import load_weights
 TINY = LeViTConfig(embed_dim=(32, 64, 96), key_dim=16, num_heads=(2, 3, 4), depths=(1, 1, 1), resolution=96)
 
 
-def randomise_(model: torch.nn.Module) -> torch.nn.Module:
-    """Fill every tensor with values that a mistake in folding would not survive."""
-    generator = torch.Generator().manual_seed(1)
-    for name, tensor in model.state_dict().items():
-        if not tensor.is_floating_point():
-            continue
-        values = torch.rand(tensor.shape, generator=generator)
-        tensor.copy_(values + 0.5 if "var" in name or tensor.dim() < 2 else (values - 0.5) / tensor[0].numel() ** 0.5)
-    return model
-
-
 def four_axis(tensors):
     """Turn timm's linear file into its convolution file (levit_conv_*)."""
     is_matrix = {key for key, value in tensors.items() if value.dim() == 2 and key.endswith("linear.weight")}
@@ -81,7 +70,7 @@ def test_deploy_graph_is_clean(resolution, deploy_graph):
 
 @pytest.mark.parametrize("resolution", [96, 128, 176])
 @torch.no_grad()
-def test_fused_equals_training_form_at_other_resolutions(resolution):
+def test_fused_equals_training_form_at_other_resolutions(resolution, randomise_):
     model = randomise_(create_model("levit_128s", num_classes=7, resolution=resolution)).eval()
     images = torch.randn(3, 3, resolution, resolution, generator=torch.Generator().manual_seed(0))
     want = model(images)
@@ -107,7 +96,7 @@ def test_no_state_is_left_over_from_an_earlier_forward():
     torch.testing.assert_close(fuse(model)(images), model(images), rtol=1e-4, atol=1e-4)
 
 
-def test_every_parameter_learns():
+def test_every_parameter_learns(randomise_):
     model = randomise_(LeViT(TINY)).train()
     class_logits, distillation_logits = model(torch.randn(4, 3, 96, 96))
     (class_logits.square().mean() + distillation_logits.square().mean()).backward()
