@@ -11,6 +11,7 @@ import concurrent.futures
 import json
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,13 +224,14 @@ def _progress(message: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     try:
         config = config_from(arguments)
     except ValueError as e:
-        parser.error(str(e))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then too
     try:
         result = run(config)
     except ValueError as e:

@@ -16,7 +16,7 @@ def measure(
     *,
     with_operators: bool,
     runs: int,
-    cache_dir: Path,
+    cache_dir: Path | None,
     progress: Callable[[str], None],
 ) -> list[dict]:
     """Count the instructions of each model on each core; the first model is what the others are compared with."""
@@ -60,7 +60,7 @@ def table(records: Sequence[dict]) -> str:
     head = ["model", "core", "instructions", "against first", "output"]
     rows = [head]
     for r in records:
-        rows.append([r["model"], r["cpu"], f"{r['instructions']:,}", f"{r['against_first']:.3f}", _output(r)])
+        rows.append([r["model"], r["cpu"], f"{r['instructions']:,}", f"{r['against_first']:.3f}", describe_output(r)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "-" * len(lines[0]))
@@ -86,7 +86,8 @@ def operator_lines(record: dict) -> list[str]:
     return lines
 
 
-def _output(record: dict) -> str:
+def describe_output(record: dict) -> str:
+    """Say how a record's output compares with this machine's own."""
     if record["output_equals_host"] is None:
         return record["output_sha256"][:12]
     if record["output_equals_host"]:
@@ -108,7 +109,7 @@ def append(folder: Path, records: Sequence[dict]) -> None:
     for r in sorted(gathered, key=lambda r: (r["cpu"], r["instructions"])):
         lines.append(
             f"| {r['model']} | {r['model_sha256'][:12]} | {r['cpu']} | {r['instructions']:,} | {r['litert_version']} "
-            f"| {_output(r)} |"
+            f"| {describe_output(r)} |"
         )
     part = folder / "instructions.md.part"
     part.write_text("\n".join(lines) + "\n")

@@ -147,6 +147,9 @@ def _marks(record: Record, done: int, drift: stats.Drift | None, spread: float |
         marks.append("throttled")
     if (drift and abs(drift.relative) > record.max_drift) or (spread is not None and spread > record.max_drift):
         marks.append("not reproducible")
+    heat = (record.state_after or {}).get("thermal_status")
+    if heat not in (None, "none"):
+        marks.append(f"hot ({heat})")
     if any(entry.get("is_steady") is False for entry in record.rounds):
         marks.append("warm-up not steady")
     if 0 < done < MIN_RUNS:

@@ -1,7 +1,9 @@
 """Measure models on one machine: push, warm up, measure, clean up; and keep what there is when it breaks."""
 
 import contextlib
+import dataclasses
 import datetime
+import math
 import secrets
 import tempfile
 import time
@@ -187,6 +189,8 @@ class Session:
     def _one_round(self, model: Path, record: Record, mask: int | None, schedule: Schedule, repeat: int) -> None:
         self.progress(f"{self.machine.name}: running {model.name}" + (f" (repeat {repeat + 1})" if repeat else ""))
         output, failure = self._call(model, schedule, mask)
+        if failure is None and isinstance(self.runners[model], ExecutorRunner):
+            output, failure = self._long_enough(model, schedule, mask, output)
         record.add_round(output, repeat)
         if failure is not None:
             record.failure = {"kind": failure.kind, "message": str(failure)}
@@ -229,6 +233,16 @@ class Session:
             said = f"{runner.name} on {self.machine.name} printed no result for {model.name}"
             failure = MachineError("runner failed", said)
         return output, failure
+
+    def _long_enough(
+        self, model: Path, schedule: Schedule, mask: int | None, output: Output
+    ) -> tuple[Output, MachineError | None]:
+        """Call a runner that knows only a number of runs again, with as many as fill the minimum time."""
+        took_us = sum(output.samples_us)
+        if not output.samples_us or took_us >= schedule.min_s * 1e6:
+            return output, None
+        runs = math.ceil(schedule.min_s * 1e6 / took_us * len(output.samples_us))
+        return self._call(model, dataclasses.replace(schedule, runs=runs), mask)
 
     def _fetch_output(self, model: Path, record: Record) -> None:
         runner = self.runners[model]

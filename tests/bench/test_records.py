@@ -76,6 +76,11 @@ def test_few_runs_and_unsteady_warm_up_are_marked() -> None:
     assert record.as_dict()["figures"]["marks"] == ["warm-up not steady", "under 50 runs"]
 
 
+def test_heat_is_marked() -> None:
+    assert make(state_after={"thermal_status": "moderate"}).as_dict()["figures"]["marks"] == ["hot (moderate)"]
+    assert make(state_after={"thermal_status": "none"}).as_dict()["figures"]["marks"] == []
+
+
 def test_failures_are_marked_with_what_is_left() -> None:
     failure = {"kind": "disconnected", "message": "device R5C disconnected"}
     assert make(failure=failure).as_dict()["figures"]["marks"] == ["partial: disconnected"]

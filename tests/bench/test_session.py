@@ -139,6 +139,29 @@ def test_benchmark_model_in_a_round(cache_dir: Path, tiny_fp32: Path, tmp_path: 
     assert [us for _, us in record.sustained][:1] == [5310.0]
 
 
+def test_executor_runner_fills_the_minimum_time(cache_dir: Path, tmp_path: Path) -> None:
+    """A stand-in that prints executor_runner's log lines, 5 ms an iteration, and writes an output."""
+    program = tmp_path / "executor_runner"
+    program.write_text(
+        "#!/bin/sh\n"
+        'for word in "$@"; do case $word in\n'
+        "--num_executions=*) n=${word#*=};; --output_file=*) out=${word#*=};; esac; done\n"
+        "echo 'I 00:00:00.01 executorch:executor_runner.cpp:404] Model loaded in 42.5 ms.'\n"
+        "i=1; while [ $i -le $n ]; do\n"
+        'echo "I 00:00:01 executorch: Iteration $i of $n: 5.000000 ms"; i=$((i + 1)); done\n'
+        "printf logits >$out-0.bin; echo 'Model executed successfully'\n"
+    )
+    model = tmp_path / "m.pte"
+    model.write_bytes(b"pte")
+    settings = Settings(runner=program, runs=50, min_s=1, warmup_runs=5, sustained_min=0.02)
+    (record,) = measure([model], settings, cache_dir)
+    figures = record.as_dict()["figures"]
+    assert record.is_complete and figures["num_samples"] == 200 and figures["p50"] == 5.0
+    assert record.rounds[0]["load_us"] == 42500 and len(record.rounds[0]["warmup_us"]) == 5
+    assert record.output == b"logits"
+    assert record.sustained[-1][0] == pytest.approx(1.2, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
