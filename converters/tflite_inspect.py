@@ -15,7 +15,7 @@ import numpy as np
 
 from converters.manifest import OperatorsInfo
 
-Precision = Literal["int8", "int16", "weights_only", "fp16", "float32", "boundary", "other"]
+Precision = Literal["int8", "int16", "weights_only", "fp16", "float32", "boundary", "constant", "other"]
 IslandKind = Literal["head", "interior", "tail"]
 
 # Operators with an int8 kernel in LiteRT's XNNPACK delegate; some only under the conditions of `_slow_reason`.
@@ -26,6 +26,10 @@ XNNPACK_INT8 = frozenset({
     "TANH", "TRANSPOSE",
 })  # fmt: skip
 
+# Operators whose constant operand is a weight; elsewhere an int8 constant is only stored small.
+_WEIGHTED = frozenset(
+    {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL", "EMBEDDING_LOOKUP", "GATHER"}
+)
 _FLOATS: tuple[Precision, ...] = ("float32", "fp16", "weights_only")
 _IDENTIFIER = b"TFL3"
 
@@ -160,7 +164,7 @@ def _inspect(data: bytes, schema: Any) -> Inspection:
         outputs=outputs,
         counts={kind: dict(sorted(by.items())) for kind, by in sorted(counts.items())},
         quantize=sum(op.type == "QUANTIZE" for op in operators),
-        dequantize=sum(op.type == "DEQUANTIZE" for op in operators),
+        dequantize=sum(op.type == "DEQUANTIZE" and op.precision != "constant" for op in operators),
         float_islands=_float_islands(operators, tensors, inputs, outputs),
         slow_path=_slow_path(operators, tensors, lambda i: _constant(model, graph, tensors, i)),
     )
@@ -220,11 +224,12 @@ def _precision(kind: str, inputs: list[TensorInfo], outputs: list[TensorInfo]) -
     if kind in ("QUANTIZE", "DEQUANTIZE") and {"float32", "float16"} & set(activations):
         if len(activations) > 1:
             return "boundary"
-        return "fp16" if "float16" in constants else "weights_only"
+        return "constant"  # unpacked once, when the model is loaded
     if "float32" in activations:
         if "float16" in constants:
             return "fp16"
-        return "weights_only" if constants & {"int8", "uint8", "int4", "int2"} else "float32"
+        has_int8_weights = kind in _WEIGHTED and constants & {"int8", "uint8", "int4", "int2"}
+        return "weights_only" if has_int8_weights else "float32"
     if "float16" in activations:
         return "fp16"
     if "int16" in activations:

@@ -1,13 +1,16 @@
 """Train a variant on an image folder: float, or quantization-aware from a float checkpoint.
 
     python -m edge_vit.train levit_128s --data DIR --resolution 160 --epochs 60
+    python -m edge_vit.train levit_128s --data DIR --qat --weights runs/levit_128s_160/levit_128s_float.safetensors
     torchrun --nproc-per-node 4 -m edge_vit.train levit_128s --data DIR
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ class TrainConfig:
     model: str
     data: Path
     output_dir: Path
+    qat: bool
+    freeze_epochs: int
     resolution: int
     epochs: int
     batch_size: int
@@ -43,6 +48,12 @@ class TrainConfig:
     device: str
     log_every: int
 
+    def __post_init__(self) -> None:
+        if self.qat and self.weights is None:
+            raise ValueError("--qat starts from a float checkpoint; give it with --weights")
+        if self.freeze_epochs < 0:
+            raise ValueError(f"freeze_epochs {self.freeze_epochs} is not allowed; use 0 or more")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
@@ -55,10 +66,14 @@ class TrainResult:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m edge_vit.train", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_vit.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help="variant, e.g. levit_128s (python -m edge_vit.models lists all)")
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/, one subfolder a class")
-    parser.add_argument("--output-dir", type=Path, help="state, log and checkpoints; default runs/MODEL_RESOLUTION")
+    parser.add_argument("--output-dir", type=Path, help="state, log, checkpoints; default runs/MODEL_RESOLUTION[_qat]")
+    parser.add_argument("--qat", action="store_true", help="learn to survive int8; needs --weights")
+    parser.add_argument("--freeze-epochs", type=int, default=1, help="with --qat: last epochs with fixed ranges (1)")
     parser.add_argument("--resolution", type=int, default=224, help="side of the input in pixels (224)")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=128, help="images a step and process (128)")
@@ -89,7 +104,8 @@ def config_from_args(args: argparse.Namespace) -> TrainConfig:
     values = vars(args).copy()
     values.pop("json")
     augment = AugmentConfig(**{field: values.pop(field) for field in asdict(AugmentConfig())})
-    output_dir = values.pop("output_dir") or Path("runs") / f"{args.model}_{args.resolution}"
+    suffix = "_qat" if args.qat else ""
+    output_dir = values.pop("output_dir") or Path("runs") / f"{args.model}_{args.resolution}{suffix}"
     return TrainConfig(augment=augment, output_dir=output_dir, **values)
 
 
@@ -101,7 +117,6 @@ def run(config: TrainConfig) -> TrainResult:
     """
     import torch
 
-    from edge_vit.models import create_model, load_weights
     from edge_vit.training import loop
 
     # Before any thread pool starts, so that its threads inherit it. Moving averages decay into denormal numbers, on
@@ -112,14 +127,8 @@ def run(config: TrainConfig) -> TrainResult:
     rank, world_size, device = _join_processes(config.device)
     torch.manual_seed(config.seed)
     data = _load_data(config, rank, world_size)
-    model = create_model(config.model, num_classes=len(data.classes), resolution=config.resolution)
-    if config.weights is not None:
-        report = load_weights(model, config.weights)
-        tables = f"{len(report.resized)} tables resampled"
-        print(f"weights: {config.weights}, {report.naming} names, {tables}", file=sys.stderr)
-    if config.drop_path is not None:
-        _set_drop_path(model, config.drop_path)
-    model = model.to(device).to(memory_format=torch.channels_last)
+    student = _qat_student(config, data) if config.qat else _float_student(config, data)
+    model = student.model.to(device).to(memory_format=torch.channels_last)
     loop_config = loop.LoopConfig(
         epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, weight_decay=config.weight_decay,
         warmup_epochs=config.warmup_epochs, label_smoothing=config.label_smoothing, ema_decay=config.ema_decay,
@@ -128,21 +137,23 @@ def run(config: TrainConfig) -> TrainResult:
     )  # fmt: skip
     averaged = loop.make_average(model, config.ema_decay)
     optimizer = loop.make_optimizer(model, config.lr, config.weight_decay)
-    checkpoint = config.output_dir / "best.safetensors"
     top1 = loop.train(
         loop.Run(
             config=loop_config, model=_wrap(model, world_size, device), optimizer=optimizer, averaged=averaged,
             loader=data.loader, sampler=data.sampler, augment=data.augment, num_classes=len(data.classes),
             folder=config.output_dir, device=device, fingerprint=_fingerprint(config, world_size),
             evaluate=lambda module: data.evaluate(module, device, loop_config.use_bf16),
-            save_best=lambda module, top1: _save(checkpoint, module, config, data.classes, top1),
+            save_best=student.save, on_epoch=student.on_epoch,
             teacher=_load_teacher(config, device, len(data.classes)),
         )
     )  # fmt: skip
     if world_size > 1:
         torch.distributed.destroy_process_group()
     return TrainResult(
-        checkpoint=str(checkpoint), top1=round(top1, 3), epochs=config.epochs, num_val_images=len(data.val_labels)
+        checkpoint=str(student.checkpoint),
+        top1=round(top1, 3),
+        epochs=config.epochs,
+        num_val_images=len(data.val_labels),
     )
 
 
@@ -154,6 +165,16 @@ class _Data:
     augment: Any
     val_images: Any
     val_labels: Any
+    train_samples: list[tuple[Path, int]]
+    resolution: int
+
+    def calibration_pixels(self, count: int = 128) -> Any:
+        """Return training pictures spread over the classes, uint8 (count, R, R, 3), prepared as for evaluation."""
+        from edge_vit.training.data import eval_images
+
+        step = max(1, len(self.train_samples) // count)
+        chosen = self.train_samples[::step][:count]
+        return eval_images(chosen, self.resolution).permute(0, 2, 3, 1).numpy()
 
     def evaluate(self, module: Any, device: Any, use_bf16: bool) -> float:
         import torch
@@ -196,19 +217,92 @@ def _load_data(config: TrainConfig, rank: int, world_size: int) -> _Data:
         augment=BatchAugment(config.augment, IMAGENET_MEAN, IMAGENET_STD),
         val_images=val_images,
         val_labels=torch.tensor([label for _, label in val_samples]),
+        train_samples=samples,
+        resolution=config.resolution,
     )
 
 
-def _save(path: Path, module: Any, config: TrainConfig, classes: list[dict[str, str]], top1: float) -> None:
+@dataclass(kw_only=True)
+class _Student:
+    """What learns, how it is saved, and what it does at the start of an epoch."""
+
+    model: Any
+    checkpoint: Path
+    save: Callable[[Any, float], None]
+    on_epoch: Callable[[int], None] | None = None
+
+
+def _metadata(config: TrainConfig, data: _Data, top1: float) -> dict[str, Any]:
+    return {
+        "model": config.model, "resolution": config.resolution, "classes": data.classes, "top1": round(top1, 3),
+        "num_val_images": len(data.val_labels),
+    }  # fmt: skip
+
+
+def _float_student(config: TrainConfig, data: _Data) -> _Student:
+    from edge_vit.layers.drop_path import DropPath
+    from edge_vit.models import create_model, load_weights
     from edge_vit.models.checkpoint_io import write_checkpoint
     from edge_vit.models.weights import compact
 
-    tensors = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
-    metadata = {
-        "model": config.model, "resolution": config.resolution, "classes": classes, "top1": round(top1, 3),
-        "form": "training",
-    }  # fmt: skip
-    write_checkpoint(path, compact(tensors), metadata)
+    model = create_model(config.model, num_classes=len(data.classes), resolution=config.resolution)
+    if config.weights is not None:
+        report = load_weights(model, config.weights)
+        tables = f"{len(report.resized)} tables resampled"
+        print(f"weights: {config.weights}, {report.naming} names, {tables}", file=sys.stderr)
+    for module in model.modules():
+        if isinstance(module, DropPath) and config.drop_path is not None:
+            module.drop_prob = config.drop_path
+    checkpoint = config.output_dir / f"{config.model}_float.safetensors"
+
+    def save(module: Any, top1: float) -> None:
+        tensors = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
+        write_checkpoint(checkpoint, compact(tensors), _metadata(config, data, top1) | {"form": "training"})
+
+    return _Student(model=model, checkpoint=checkpoint, save=save)
+
+
+def _qat_student(config: TrainConfig, data: _Data) -> _Student:
+    """Calibrate the float checkpoint, and make its deploy form learn with fake quantization from there."""
+    import torch
+
+    from edge_vit.models.sources import find_weights
+    from edge_vit.quant.checkpoint import save_quantized
+    from edge_vit.quant.graph import export_graph
+    from edge_vit.quant.pipeline import build_float, pixel_batches
+    from edge_vit.quant.plan import make_plan
+    from edge_vit.quant.ptq import calibrate
+    from edge_vit.quant.qat import QatModel
+
+    source = find_weights(config.model, str(config.weights), prefer_quantized=False)
+    float_model = build_float(config.model, source, config.resolution)
+    if len(float_model.classes) != len(data.classes):
+        raise ValueError(
+            f"{source.label} has {len(float_model.classes)} classes, {config.data} has {len(data.classes)}; "
+            "train the float model on this data first"
+        )
+    graph = export_graph(float_model.module, torch.zeros(1, config.resolution, config.resolution, 3))
+    print("calibrating", file=sys.stderr)
+    ranges = calibrate(graph, make_plan(graph), pixel_batches(data.calibration_pixels()))
+    example = torch.zeros(2, config.resolution, config.resolution, 3)
+    graph = export_graph(float_model.module, example, dynamic_batch=True)
+    plan = make_plan(graph)
+    preprocess = float_model.preprocess
+    model = QatModel(graph, plan, ranges, preprocess.mean, preprocess.std)
+    checkpoint = config.output_dir / f"{config.model}_int8.safetensors"
+    float_copy = config.output_dir / f"{config.model}_float.safetensors"
+
+    def save(module: Any, top1: float) -> None:
+        if source.path is not None and source.path.resolve() != float_copy.resolve():
+            shutil.copyfile(source.path, float_copy)
+        metadata = _metadata(config, data, top1) | {"precision": "int8_qat", "float_file": float_copy.name}
+        save_quantized(checkpoint, module.weights(), module.ranges(), plan, metadata)
+
+    def on_epoch(epoch: int) -> None:
+        if epoch >= config.epochs - config.freeze_epochs:
+            model.freeze_ranges()
+
+    return _Student(model=model, checkpoint=checkpoint, save=save, on_epoch=on_epoch)
 
 
 def _load_teacher(config: TrainConfig, device: Any, num_classes: int) -> Any:
@@ -268,14 +362,6 @@ def _use_bf16(precision: str, device: Any) -> bool:
     import torch
 
     return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-
-
-def _set_drop_path(model: Any, drop_path: float) -> None:
-    from edge_vit.layers.drop_path import DropPath
-
-    for module in model.modules():
-        if isinstance(module, DropPath):
-            module.drop_prob = drop_path
 
 
 def _fingerprint(config: TrainConfig, world_size: int) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def test_skipped_pictures_are_named(artefacts, data, capsys):
         (lambda a, d: ["--limit", "0"], "0 pictures are not allowed"),
         (lambda a, d: ["--threads", "0"], "threads 0 is not allowed"),
         (lambda a, d: fill(d, "green", 0, 0, 1) or [], "no class for folder green"),
-        (lambda a, d: a["shifted"].write_bytes(b"x") and [], "not the file that shifted.json describes"),
+        (lambda a, d: a["shifted"].write_bytes(b"x") and [], "not the file that shifted.tflite.json describes"),
         (lambda a, d: a["float"].unlink() or [], "float.tflite: no such artefact"),
         (lambda a, d: ["--float", str(a["shifted"])], "is int8_ptq, not a float (fp32) artefact"),
     ],

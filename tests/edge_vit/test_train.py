@@ -1,0 +1,149 @@
+"""Training end to end on pictures drawn here: it learns, resumes exactly, runs in two processes, and quantizes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_vit import train
+from edge_vit.models.checkpoint_io import read_checkpoint
+
+COMMON = ["levit_128s", "--resolution", "64", "--batch-size", "8", "--threads", "1", "--precision", "fp32",
+          "--num-workers", "0", "--log-every", "1"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two classes that differ in colour: 32 pictures to learn from, 16 to judge by."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("val", 8)):
+        for name, colour in (("blue", (40, 60, 200)), ("red", (200, 60, 40))):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = np.clip(np.array(colour) + rng.normal(0, 40, (72, 80, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+def run(data, folder, *flags, epochs=2, model_flags=COMMON):
+    arguments = [*model_flags, "--data", str(data), "--output-dir", str(folder), "--epochs", str(epochs), *flags]
+    assert train.main(arguments) == 0
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def losses(records):
+    return {record["step"]: record["loss"] for record in records if "step" in record}
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("float")
+    return folder, run(data, folder, epochs=6)
+
+
+def test_it_learns_and_says_so(finished):
+    folder, records = finished
+    epochs = [record for record in records if "epoch" in record]
+    assert [record["epoch"] for record in epochs] == list(range(6)) and len(losses(records)) == 24
+    assert epochs[-1]["best"] >= 90.0, "red and blue are easy"
+    tensors, metadata = read_checkpoint(folder / "levit_128s_float.safetensors")
+    assert metadata["form"] == "training" and metadata["resolution"] == 64
+    assert [entry["id"] for entry in metadata["classes"]] == ["blue", "red"]
+    assert tensors["head.linear.weight"].shape == (2, 384)
+
+
+def test_killed_run_resumes_with_the_same_losses(data, finished, tmp_path):
+    """Kill the process in the middle of an epoch; the resumed run repeats that epoch and goes on as if never stopped."""
+    _, uninterrupted = finished
+    flags = [*COMMON, "--data", str(data), "--output-dir", str(tmp_path), "--epochs", "6"]
+    process = subprocess.Popen([sys.executable, "-m", "edge_vit.train", *flags], stderr=subprocess.DEVNULL)
+    log, deadline = tmp_path / "log.jsonl", time.monotonic() + 300
+    while not (log.exists() and '"step": 9,' in log.read_text()):  # step 9 is the second of the third epoch
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    resumed = run(data, tmp_path, epochs=6)
+    expected, actual = losses(uninterrupted), losses(resumed)
+    assert sorted(actual) == list(range(24)), "every step once, none twice"
+    for step, loss in expected.items():
+        assert actual[step] == pytest.approx(loss, rel=1e-6), f"step {step}"
+
+
+def test_other_settings_are_not_mixed_into_a_run(data, finished, capsys):
+    folder, _ = finished
+    flags = [*COMMON, "--data", str(data), "--output-dir", str(folder), "--epochs", "6", "--lr", "0.5"]
+    assert train.main(flags) == 2
+    assert "holds a run with other settings (lr=0.001)" in capsys.readouterr().err
+
+
+def test_two_processes_share_the_work(data, tmp_path):
+    """Under torchrun both ranks see other pictures, average their gradients, and one of them writes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    flags = [*COMMON, "--data", str(data), "--output-dir", str(tmp_path), "--epochs", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "-m", "edge_vit.train", *flags], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert sorted(losses(records)) == [0, 1, 2, 3], "32 pictures in batches of 8 on two ranks: two steps an epoch"
+    assert done.stdout.count("top-1") == 1
+    assert (tmp_path / "levit_128s_float.safetensors").exists()
+
+
+def test_qat_keeps_the_accuracy_and_stores_its_ranges(data, finished, tmp_path):
+    folder, _ = finished
+    weights = folder / "levit_128s_float.safetensors"
+    records = run(data, tmp_path, "--qat", "--weights", str(weights), "--lr", "1e-4", "--warmup-epochs", "0")
+    assert [r["best"] for r in records if "epoch" in r][-1] >= 90.0
+    tensors, metadata = read_checkpoint(tmp_path / "levit_128s_int8.safetensors")
+    assert metadata["form"] == "int8" and metadata["float_file"] == "levit_128s_float.safetensors"
+    assert (tmp_path / "levit_128s_float.safetensors").read_bytes() == weights.read_bytes()
+    matrices = [key for key, value in tensors.items() if value.dim() > 1 and value.dtype.is_floating_point]
+    assert not matrices, "every weight is stored as the integers that ship"
+    assert metadata["ranges"]["input"] == {"scale": 1.0, "zero_point": -128}
+    keys = [name for name in metadata["ranges"] if name.endswith(("attn.k.linear.0", "attn.v.linear.0"))]
+    assert len(keys) == 22 and all(metadata["ranges"][name]["zero_point"] == 0 for name in keys)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--qat"], "--qat starts from a float checkpoint"),
+        (["--batch-size", "64"], "32 training images are fewer than one batch"),
+        (["--lr", "0"], "lr 0.0 is not allowed"),
+        (["--resolution", "65"], "resolution 65 is not allowed"),
+        (["--weights", "gone.pth"], "checkpoint gone.pth does not exist"),
+        (["--min-scale", "2"], "min_scale 2.0 is not allowed"),
+    ],
+)
+def test_misuse_is_one_line_and_code_2(data, tmp_path, capsys, flags, message):
+    assert train.main([*COMMON, "--data", str(data), "--output-dir", str(tmp_path / "run"), *flags]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error
+
+
+def test_missing_folders_are_named(tmp_path, capsys):
+    assert train.main([*COMMON, "--data", str(tmp_path / "nowhere")]) == 2
+    assert "image folder" in capsys.readouterr().err
+    (tmp_path / "train").mkdir()
+    assert train.main([*COMMON, "--data", str(tmp_path)]) == 2
+    assert "holds no class folders" in capsys.readouterr().err
+
+
+def test_unreadable_pictures_are_skipped_and_named(data, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "train" / "red" / "broken.png").write_bytes(b"not a picture")
+    run(tmp_path / "data", tmp_path / "run", epochs=1)
+    assert "broken.png" in capsys.readouterr().err
