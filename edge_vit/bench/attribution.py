@@ -31,7 +31,9 @@ class Profile:
     total: int
 
 
-def attribute(marks: Sequence[tuple[int, int]], events: Sequence[dict], total: int) -> Profile:
+def attribute(
+    marks: Sequence[tuple[int, int]], events: Sequence[dict], total: int, model_operators: Sequence[str]
+) -> Profile:
     """Attribute one profiled inference's instructions to operators.
 
     The n-th call of the runner's clock returned n milliseconds and left a mark with the count of instructions. So the
@@ -43,28 +45,42 @@ def attribute(marks: Sequence[tuple[int, int]], events: Sequence[dict], total: i
         events: The profiler's events of its last inference.
         total: Instructions of an inference without profiling: the profiler's own work lies between the operators and
             is left out.
+        model_operators: The model's own operators in order, by which those are named that XNNPACK names vaguely.
 
     Raises:
         ValueError: If events and marks do not fit together.
     """
     at = [0] + [count for code, count in marks if code == MARK_CLOCK]
-    operators: list[Operator] = []
+    cost = _clock_cost(marks)
+    found: list[tuple[str, bool, int]] = []
     cursor = next((e["start_us"] // CLOCK_STEP_US for e in events if e["name"] == "Invoke"), 0)
     for event in events:
         steps = event["elapsed_us"] // CLOCK_STEP_US
+        is_delegated = event["type"] == DELEGATE_EVENT
         if event["type"] == OPERATOR_EVENT:
-            start, kernel, kind = event["start_us"] // CLOCK_STEP_US, "builtin", event["name"]
-        elif event["type"] == DELEGATE_EVENT:
+            start = event["start_us"] // CLOCK_STEP_US
+        elif is_delegated:
             # Operator 0 of a delegated part: the part's own first clock call comes before it.
-            start, kernel, kind = cursor + (event["node"] == 0), event["name"], operator_kind(event["name"])
+            start = cursor + (event["node"] == 0)
         else:
             continue
         cursor = start + steps
         if cursor >= len(at):
             raise ValueError(f"the profiler's events do not fit the marks at {event['name']}; another LiteRT version?")
-        operators.append(Operator(kind=kind, kernel=kernel, instructions=at[cursor] - at[start]))
-    overhead = total - sum(o.instructions for o in operators)
-    return Profile(operators=tuple(operators), overhead=overhead, total=total)
+        found.append((event["name"], is_delegated, at[cursor] - at[start] - cost * steps))
+    kinds = match_kinds([(name, is_delegated) for name, is_delegated, _ in found], model_operators)
+    operators = tuple(
+        Operator(kind=kind, kernel=name if is_delegated else "builtin", instructions=count)
+        for kind, (name, is_delegated, count) in zip(kinds, found, strict=True)
+    )
+    return Profile(operators=operators, overhead=total - sum(o.instructions for o in operators), total=total)
+
+
+def _clock_cost(marks: Sequence[tuple[int, int]]) -> int:
+    """Return what one reading of the clock executes: the runner reads it twice in a row before the last inference."""
+    last = max(i for i, (code, _) in enumerate(marks) if code == MARK_BEGIN)
+    before = [count for code, count in marks[:last] if code == MARK_CLOCK]
+    return before[-1] - before[-2] if len(before) > 1 else 0
 
 
 # XNNPACK's operator names, up to the bracket, and the TFLite operator that becomes them.
@@ -73,11 +89,8 @@ _KINDS = {
     "Argmax Pooling": "ARG_MAX",
     "Average Pooling": "AVERAGE_POOL_2D",
     "Batch Matrix Multiply": "BATCH_MATMUL",
-    "Clamp": "RELU",
     "Concatenate": "CONCATENATION",
-    "Constant Pad": "PAD",
     "Convolution": "CONV_2D",
-    "Copy": "RESHAPE",
     "Deconvolution": "TRANSPOSE_CONV",
     "Depth To Space": "DEPTH_TO_SPACE",
     "Divide": "DIV",
@@ -96,10 +109,8 @@ _KINDS = {
     "Reciprocal Square Root": "RSQRT",
     "Resize Bilinear": "RESIZE_BILINEAR",
     "Sigmoid": "LOGISTIC",
-    "Slice": "SLICE",
     "Softmax": "SOFTMAX",
     "Square Root": "SQRT",
-    "Static Reshape": "RESHAPE",
     "Subtract": "SUB",
     "Sum": "SUM",
     "Tanh": "TANH",
@@ -107,12 +118,55 @@ _KINDS = {
 }
 
 
-def operator_kind(kernel: str) -> str:
-    """Return the TFLite operator behind one of XNNPACK's, whose own name stands when it is not known here."""
+# Names of XNNPACK's that fit several operators. A table look-up, such as an int8 hardswish, it calls invalid.
+_VAGUE = {
+    "Convert": ("QUANTIZE", "DEQUANTIZE"),
+    "Invalid Unary Op": (
+        *("HARD_SWISH", "LOGISTIC", "TANH", "ELU", "GELU", "RELU", "RELU6", "LEAKY_RELU", "EXP", "RSQRT", "SQRT"),
+        *("SQUARE", "ABS", "NEG", "QUANTIZE", "DEQUANTIZE"),
+    ),
+    "Copy": ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SPLIT", "SPLIT_V", "CONCATENATION"),
+    "Static Reshape": ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"),
+    "Clamp": ("RELU", "RELU6", "MINIMUM", "MAXIMUM"),
+    "Slice": ("SLICE", "STRIDED_SLICE", "SPLIT"),
+    "Constant Pad": ("PAD", "PADV2"),
+}
+
+
+def possible_kinds(kernel: str) -> tuple[str, ...]:
+    """Return the TFLite operators that one of XNNPACK's may stand for, or its own name if that is unknown."""
     name = kernel.split(" (")[0]
     if name == "Convolution" and "DWConv" in kernel:
-        return "DEPTHWISE_CONV_2D"
-    if name == "Convert":
-        types = kernel[kernel.find("(") + 1 : kernel.find(")")].split(", ")[1:]
-        return "QUANTIZE" if types[:1] in (["F32"], ["F16"]) else "DEQUANTIZE" if types[-1:] == ["F32"] else "QUANTIZE"
-    return _KINDS.get(name, name)
+        return ("DEPTHWISE_CONV_2D",)
+    return _VAGUE.get(name) or (_KINDS.get(name, name),)
+
+
+def match_kinds(executed: Sequence[tuple[str, bool]], model_operators: Sequence[str]) -> list[str]:
+    """Name what was executed after the model's operators.
+
+    Both lists are in order of execution; XNNPACK drops and adds a few. Their longest common subsequence pairs them; an
+    operator left alone keeps the first kind that its name allows.
+
+    Args:
+        executed: Name and whether the delegate executed it; LiteRT's own kernels carry the operator's name already.
+        model_operators: The model's operators.
+    """
+    allowed = [possible_kinds(name) if is_delegated else (name,) for name, is_delegated in executed]
+    rows, columns = len(allowed), len(model_operators)
+    longest = [[0] * (columns + 1) for _ in range(rows + 1)]
+    for i in reversed(range(rows)):
+        for j in reversed(range(columns)):
+            skipped = max(longest[i + 1][j], longest[i][j + 1])
+            paired = longest[i + 1][j + 1] + 1 if model_operators[j] in allowed[i] else 0
+            longest[i][j] = max(skipped, paired)
+    kinds = [choices[0] for choices in allowed]
+    i = j = 0
+    while i < rows and j < columns:
+        if model_operators[j] in allowed[i] and longest[i][j] == longest[i + 1][j + 1] + 1:
+            kinds[i] = model_operators[j]
+            i, j = i + 1, j + 1
+        elif longest[i + 1][j] >= longest[i][j + 1]:
+            i += 1
+        else:
+            j += 1
+    return kinds

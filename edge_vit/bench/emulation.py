@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edge_vit.bench import packages, runner_build
 from edge_vit.bench.attribution import MARK_BEGIN, MARK_END, Profile, attribute
-from edge_vit.bench.tflite_file import Tensor, read_interface
+from edge_vit.bench.tflite_file import Tensor, read_interface, read_operators
 
 # Identification registers as the kernel shows them; XNNPACK's cpuinfo reads the file. Part numbers: Arm's reference
 # manuals.
@@ -147,7 +147,7 @@ def emulate(
             profile_marks, _, events = _run(tools, model, cpu, tensors, Path(scratch), flags)
     counts = _inference_counts(marks)[-runs:]
     instructions = sorted(counts)[len(counts) // 2]
-    profile = attribute(profile_marks, events, instructions) if with_profile else None
+    profile = attribute(profile_marks, events, instructions, read_operators(model)) if with_profile else None
     return Emulated(
         cpu=cpu,
         instructions=instructions,

@@ -24,6 +24,62 @@ DTYPES = {
 }
 
 
+# Operator codes of the same schema, as far as vision models use them.
+OPERATORS = {
+    0: "ADD",
+    1: "AVERAGE_POOL_2D",
+    2: "CONCATENATION",
+    3: "CONV_2D",
+    4: "DEPTHWISE_CONV_2D",
+    5: "DEPTH_TO_SPACE",
+    6: "DEQUANTIZE",
+    9: "FULLY_CONNECTED",
+    14: "LOGISTIC",
+    17: "MAX_POOL_2D",
+    18: "MUL",
+    19: "RELU",
+    21: "RELU6",
+    22: "RESHAPE",
+    23: "RESIZE_BILINEAR",
+    25: "SOFTMAX",
+    28: "TANH",
+    34: "PAD",
+    36: "GATHER",
+    39: "TRANSPOSE",
+    40: "MEAN",
+    41: "SUB",
+    42: "DIV",
+    43: "SQUEEZE",
+    45: "STRIDED_SLICE",
+    47: "EXP",
+    49: "SPLIT",
+    53: "CAST",
+    55: "MAXIMUM",
+    57: "MINIMUM",
+    59: "NEG",
+    60: "PADV2",
+    65: "SLICE",
+    67: "TRANSPOSE_CONV",
+    70: "EXPAND_DIMS",
+    74: "SUM",
+    75: "SQRT",
+    76: "RSQRT",
+    78: "POW",
+    83: "PACK",
+    92: "SQUARE",
+    98: "LEAKY_RELU",
+    99: "SQUARED_DIFFERENCE",
+    101: "ABS",
+    102: "SPLIT_V",
+    111: "ELU",
+    114: "QUANTIZE",
+    117: "HARD_SWISH",
+    126: "BATCH_MATMUL",
+    130: "BROADCAST_TO",
+    150: "GELU",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
     """One input or output of a model."""
@@ -63,6 +119,23 @@ def read_interface(path: Path) -> Interface:
         )
     except (struct.error, IndexError) as e:
         raise ValueError(f"{path} is cut short or damaged") from e
+
+
+def read_operators(path: Path) -> list[str]:
+    """Read the names of a model's operators, in the order in which they are executed.
+
+    Raises:
+        ValueError: If the file is not a .tflite model.
+    """
+    read_interface(path)
+    data = path.read_bytes()
+    root = _Table(data, struct.unpack_from("<I", data)[0])
+    # The code moved from a byte to an integer when there came to be more than 127 of them; the larger one counts.
+    codes = [max(code.byte(0), code.number(3)) for code in root.tables(1)]
+    signatures = root.tables(7)
+    subgraph = root.tables(2)[signatures[0].number(4) if signatures else 0]
+    indices = [operator.number(0) for operator in subgraph.tables(3)]
+    return [OPERATORS.get(codes[i], f"operator {codes[i]}") for i in indices]
 
 
 def _tensor(table: "_Table") -> Tensor:
