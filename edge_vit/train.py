@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_vit.training.augment import AugmentConfig
+from edge_vit.training.config import AugmentConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,7 +61,7 @@ def test_it_learns_and_says_so(finished):
 
 
 def test_killed_run_resumes_with_the_same_losses(data, finished, tmp_path):
-    """Kill the process in the middle of an epoch; the resumed run repeats that epoch and goes on as if never stopped."""
+    """Kill the process in mid-epoch; the resumed run repeats that epoch and goes on as if never stopped."""
     _, uninterrupted = finished
     flags = [*COMMON, "--data", str(data), "--output-dir", str(tmp_path), "--epochs", "6"]
     process = subprocess.Popen([sys.executable, "-m", "edge_vit.train", *flags], stderr=subprocess.DEVNULL)

@@ -1,0 +1,81 @@
+"""The arrows between packages hold: commands -> bench, quant, converters, calibration, models -> layers."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("edge_vit", "converters", "calibration")
+
+# Package -> what of ours it may import besides itself. The longest matching prefix counts.
+ALLOWED = {
+    "edge_vit.layers": (),
+    "edge_vit.models": ("edge_vit.layers",),
+    "edge_vit.quant": ("edge_vit.layers", "edge_vit.models", "calibration", "converters"),
+    "edge_vit.bench": ("calibration", "converters"),
+    "edge_vit.training": ("edge_vit.layers", "edge_vit.models", "edge_vit.quant", "calibration"),
+    "converters": (),
+    "calibration": (),
+    "edge_vit": OURS,  # the commands
+}
+HEAVY = ("torch", "numpy", "PIL", "litert_torch", "executorch", "coremltools", "ai_edge_litert", "torchao")
+
+
+def modules():
+    for package in OURS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield path, ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path, top_level_only=False):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+def is_within(name, package):
+    return name == package or name.startswith(package + ".")
+
+
+@pytest.mark.parametrize(("path", "module"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_imports_point_one_way(path, module):
+    home = max((package for package in ALLOWED if is_within(module, package)), key=len)
+    for name in imports(path):
+        if not name.startswith(OURS) or is_within(name, home):
+            continue
+        allowed = any(is_within(name, package) for package in ALLOWED[home])
+        assert allowed, f"{module} imports {name}; {home} may import {ALLOWED[home] or 'nothing of ours'}"
+
+
+def test_layers_import_torch_only():
+    for path in sorted((ROOT / "edge_vit" / "layers").rglob("*.py")):
+        foreign = {name.partition(".")[0] for name in imports(path)} - {"torch", "edge_vit", *sys.stdlib_module_names}
+        assert not foreign, f"{path}: {foreign}"
+
+
+@pytest.mark.parametrize("module", ["edge_vit", *(f"edge_vit.{c}" for c in (
+    "convert", "train", "accuracy", "bench_arm", "classify"))])  # fmt: skip
+def test_commands_start_light(module):
+    """Importing a command, which is all that --help needs, loads no runtime and no torch."""
+    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    heavy = done.stdout.strip()
+    # The two that judge pictures before anything else may load numpy and Pillow, never a runtime.
+    assert heavy == "[]" or not any(name in heavy for name in HEAVY if name not in ("numpy", "PIL")), heavy
+
+
+@pytest.mark.parametrize("command", ["convert", "train", "accuracy", "bench_arm", "classify", "models"])
+def test_help_needs_nothing(command):
+    done = subprocess.run(
+        [sys.executable, "-m", f"edge_vit.{command}", "--help"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr
