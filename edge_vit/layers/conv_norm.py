@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 
 class ConvNorm(nn.Sequential):
-    """Convolve (B, C, H, W) without bias, then batch-normalise.
+    """Convolve (B, C, H, W), then batch-normalise.
 
     Args:
+        bias: Whether the convolution has a bias of its own, as some published checkpoints do.
         norm_weight_init: Initial scale of the norm; 0 makes a residual branch start as the identity.
     """
 
@@ -22,17 +23,21 @@ class ConvNorm(nn.Sequential):
         stride: int = 1,
         padding: int = 0,
         groups: int = 1,
+        bias: bool = False,
         norm_weight_init: float = 1.0,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
+        self.norm = nn.BatchNorm2d(out_channels, eps=norm_eps)
         nn.init.constant_(self.norm.weight, norm_weight_init)
 
     @torch.no_grad()
     def fuse(self) -> nn.Conv2d:
         """Return one convolution equal to this pair in eval mode."""
         scale, shift = norm_scale_shift(self.norm)
+        if self.conv.bias is not None:
+            shift = shift + self.conv.bias.double() * scale
         return make_conv(self.conv, self.conv.weight.double() * scale[:, None, None, None], shift)
 
 

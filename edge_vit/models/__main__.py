@@ -15,18 +15,31 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = argparse.ArgumentParser(prog="python -m edge_vit.models", description=__doc__.split(":")[0] + ".")
     parser.add_argument("names", nargs="*", metavar="NAME", help="variants to list (default: all)")
-    parser.add_argument("--resolution", type=int, help="side of the input in pixels (default: each variant's own)")
+    parser.add_argument(
+        "--resolution", type=parse_resolution, metavar="SIDE|HxW", help="input in pixels (default: each variant's own)"
+    )
     parser.add_argument("--num-classes", type=int, default=1000, help="outputs of the head (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
 
-def run(names: Sequence[str], num_classes: int, resolution: int | None) -> list["ModelSummary"]:
-    """Count each named variant, all when none is named."""
-    from edge_vit.models.registry import list_models
-    from edge_vit.models.summary import summarise
+def parse_resolution(text: str) -> int | tuple[int, int]:
+    """Return 224 for "224", (576, 960) for "576x960"."""
+    try:
+        sides = [int(part) for part in text.split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; use 224 or 576x960")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
-    return [summarise(name, num_classes, resolution) for name in names or list_models()]
+
+def run(names: Sequence[str], num_classes: int, resolution: int | tuple[int, int] | None) -> list["ModelSummary"]:
+    """Count each named variant, all when none is named."""
+    from edge_vit.models import summary
+    from edge_vit.models.registry import list_models
+
+    return [summary.summarise(name, num_classes, resolution) for name in names or list_models()]
 
 
 def render_table(summaries: Sequence["ModelSummary"]) -> str:

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_vit.layers.attention_bias import AttentionBias
 from edge_vit.layers.conv_norm import ConvNorm, NormLinear, make_conv, make_linear
 from edge_vit.layers.drop_path import DropPath
-from edge_vit.layers.windows import merge_windows, partition_windows
+from edge_vit.layers.windows import WindowGeometry
 
 STEM_STRIDE = 16
 
@@ -52,6 +51,16 @@ class EfficientViTConfig:
             raise ValueError(f"{len(self.kernel_sizes)} kernel_sizes for {max(self.num_heads)} heads; give one a head")
         if any(dim % heads for dim, heads in zip(self.embed_dim, self.num_heads, strict=True)):
             raise ValueError(f"embed_dim {self.embed_dim} is not allowed; use multiples of num_heads {self.num_heads}")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the stages."""
+        return self.embed_dim
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels that one pixel of each stage spans."""
+        return tuple(STEM_STRIDE << stage for stage in range(3))
 
     def grid(self, stage: int) -> int:
         """Return the side of the map in `stage`, counted from 0."""
@@ -141,26 +150,6 @@ class Head(nn.Module):
         return DeployHead(nn.Sequential(q, q_conv), k, v, bias, size)
 
 
-class WindowGeometry:
-    """Where the windows of a square map lie: their side, and the padding right and below."""
-
-    def __init__(self, grid: int, window_size: int) -> None:
-        self.grid, self.size = grid, min(window_size, grid)
-        self.pad = -grid % self.size
-
-    def split(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B * windows, S, S, C)."""
-        if self.pad:
-            x = F.pad(x, (0, 0, 0, self.pad, 0, self.pad))
-        return partition_windows(x, self.size) if self.size < self.grid else x
-
-    def join(self, x: Tensor) -> Tensor:
-        """(B * windows, S, S, C) -> (B, H, W, C)."""
-        if self.size < self.grid:
-            x = merge_windows(x, self.grid + self.pad, self.grid + self.pad)
-        return x[:, : self.grid, : self.grid] if self.pad else x
-
-
 class DeployAttention(nn.Module):
     """Cascaded group attention in its windows, on tokens, everything folded; adds its result to the map."""
 
@@ -188,7 +177,7 @@ class CascadedGroupAttention(nn.Module):
         super().__init__()
         dim, num_heads = config.embed_dim[stage], config.num_heads[stage]
         kernel_sizes = config.kernel_sizes[:num_heads]
-        self.geometry = WindowGeometry(config.grid(stage), config.window_size)
+        self.geometry = WindowGeometry((config.grid(stage), config.grid(stage)), config.window_size)
         self.heads = nn.ModuleList(Head(dim // num_heads, config.key_dim, size) for size in kernel_sizes)
         self.act = nn.ReLU()
         self.proj = ConvNorm(dim, dim, norm_weight_init=0.0)

@@ -12,9 +12,9 @@ Shapes: `B` batch, `C` channels, `H`/`W` grid, `N = H * W` tokens, `K` key dim, 
 import itertools
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
+from edge_vit.layers.attention import attend, merge_heads, scale_linear_, split_heads, split_rows
 from edge_vit.layers.attention_bias import AttentionBias
 from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear, make_linear
 from edge_vit.layers.drop_path import DropPath
@@ -45,42 +45,22 @@ class LeViTConfig:
         if not 0.0 <= self.drop_path < 1.0:
             raise ValueError(f"drop_path {self.drop_path} is not allowed; use 0 up to, not including, 1")
 
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the stages."""
+        return self.embed_dim
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels that one pixel of each stage spans."""
+        return tuple(STEM_STRIDE << stage for stage in range(3))
+
     def grid(self, stage: int) -> int:
         """Return the side of the token grid in `stage`, counted from 0."""
         side = self.resolution // STEM_STRIDE
         for _ in range(stage):
             side = (side + 1) // 2
         return side
-
-
-def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """(B, N, h * D) -> (B * h, N, D)."""
-    batch, tokens, channels = x.shape
-    x = x.view(batch, tokens, num_heads, channels // num_heads).transpose(1, 2)
-    return x.reshape(batch * num_heads, tokens, channels // num_heads)
-
-
-def merge_heads(x: Tensor, num_heads: int) -> Tensor:
-    """(B * h, N, D) -> (B, N, h * D)."""
-    batch, tokens, channels = x.shape[0] // num_heads, x.shape[1], x.shape[2]
-    x = x.view(batch, num_heads, tokens, channels).transpose(1, 2)
-    return x.reshape(batch, tokens, num_heads * channels)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """Attend with already scaled queries.
-
-    Args:
-        q: (B * h, N, K). k: (B * h, M, K). v: (B * h, M, V). bias: (h, N, M).
-
-    Returns:
-        (B * h, N, V).
-    """
-    batch = q.shape[0] // bias.shape[0]
-    if batch > 1:  # batch one, the exported case, adds the constant as it is and keeps three axes
-        bias = bias.repeat(batch, 1, 1)
-    scores = torch.bmm(q, k.transpose(1, 2)) + bias
-    return torch.bmm(scores.softmax(-1), v)
 
 
 class DeployAttention(nn.Module):
@@ -274,19 +254,6 @@ class DeployLeViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(LeViT.forward_features(self, x))  # type: ignore[arg-type]
-
-
-def split_rows(linear: nn.Linear, num_heads: int, dims: list[int]) -> list[nn.Linear]:
-    """Split a linear layer whose rows lie head by head into one layer per part, rows head-major in each."""
-    weight = linear.weight.detach().view(num_heads, sum(dims), -1).split(dims, dim=1)
-    bias = linear.bias.detach().view(num_heads, sum(dims)).split(dims, dim=1)
-    return [make_linear(w.flatten(0, 1), b.flatten()) for w, b in zip(weight, bias, strict=True)]
-
-
-def scale_linear_(linear: nn.Linear, factor: float) -> None:
-    """Multiply a linear layer's function by `factor`, in place."""
-    linear.weight.data.mul_(factor)
-    linear.bias.data.mul_(factor)
 
 
 LEVIT_VARIANTS: dict[str, LeViTConfig] = {

@@ -68,6 +68,8 @@ PUBLISHED: dict[str, PublishedWeights] = {
     "levit_384": _levit("LeViT-384-9bdaf2e2.pth"),
     **{f"efficientvit_m{i}": _efficientvit(f"efficientvit_m{i}.pth") for i in range(6)},
     **{f"fastervit_{i}": _fastervit(f"fastervit_{i}_224_1k.pth.tar") for i in range(7)},
+    # The any-resolution networks have the same weights.
+    **{f"fastervit_{i}_any_res": _fastervit(f"fastervit_{i}_224_1k.pth.tar") for i in range(7)},
     "fastervit_4_21k_224": _fastervit("fastervit_4_21k_224_w14.pth.tar"),
     "fastervit_4_21k_384": _fastervit("fastervit_4_21k_384_w24.pth.tar"),
     "fastervit_4_21k_512": _fastervit("fastervit_4_21k_512_w32.pth.tar"),

@@ -2,13 +2,14 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from edge_vit.models import efficientvit, levit
+from edge_vit.models import efficientvit, fastervit, levit
+from edge_vit.models.features import FeatureModel, TokenFeatureModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +20,8 @@ class ModelSpec:
         config: The family's config; a frozen dataclass with `num_classes` and `resolution`.
         build: config -> model in its training form.
         remap: (state dict, config) -> state dict in this project's names.
+        features: What `features_only` builds.
+        takes_rectangles: Whether a resolution may be height and width.
     """
 
     name: str
@@ -26,23 +29,52 @@ class ModelSpec:
     config: Any
     build: Callable[[Any], nn.Module]
     remap: Callable[[dict[str, Tensor], Any], dict[str, Tensor]]
+    features: type[FeatureModel] = FeatureModel
+    takes_rectangles: bool = False
 
 
-def _merge_variants() -> dict[str, ModelSpec]:
-    families: tuple[tuple[str, Mapping[str, Any], Any, Any], ...] = (
-        ("levit", levit.LEVIT_VARIANTS, levit.LeViT, levit.remap_checkpoint),
-        ("efficientvit", efficientvit.EFFICIENTVIT_VARIANTS, efficientvit.EfficientViT, efficientvit.remap_checkpoint),
-    )
+_FAMILIES: tuple[tuple[Mapping[str, Any], dict[str, Any]], ...] = (
+    (
+        levit.LEVIT_VARIANTS,
+        {
+            "family": "levit",
+            "build": levit.LeViT,
+            "remap": levit.remap_checkpoint,
+            "features": TokenFeatureModel,
+        },
+    ),
+    (
+        efficientvit.EFFICIENTVIT_VARIANTS,
+        {"family": "efficientvit", "build": efficientvit.EfficientViT, "remap": efficientvit.remap_checkpoint},
+    ),
+    (
+        fastervit.FASTERVIT_VARIANTS,
+        {
+            "family": "fastervit",
+            "build": fastervit.FasterViT,
+            "remap": fastervit.remap_checkpoint,
+            "takes_rectangles": True,
+        },
+    ),
+)
+
+
+def merge_variants(families: Sequence[tuple[Mapping[str, Any], dict[str, Any]]]) -> dict[str, ModelSpec]:
+    """Return one table of all families' variants.
+
+    Raises:
+        ValueError: If two share a name.
+    """
     merged: dict[str, ModelSpec] = {}
-    for family, variants, build, remap in families:
+    for variants, known in families:
         for name, config in variants.items():
             if name in merged:
-                raise ValueError(f"variant {name!r} is defined twice, in {merged[name].family} and {family}")
-            merged[name] = ModelSpec(name=name, family=family, config=config, build=build, remap=remap)
+                raise ValueError(f"variant {name!r} is defined twice, in {merged[name].family} and {known['family']}")
+            merged[name] = ModelSpec(name=name, config=config, **known)
     return merged
 
 
-_SPECS: Mapping[str, ModelSpec] = _merge_variants()
+_SPECS: Mapping[str, ModelSpec] = merge_variants(_FAMILIES)
 
 
 def list_models() -> list[str]:
@@ -63,20 +95,33 @@ def get_spec(name: str) -> ModelSpec:
     return _SPECS[name]
 
 
-def create_model(name: str, num_classes: int = 1000, resolution: int | None = None) -> nn.Module:
+def create_model(
+    name: str,
+    num_classes: int = 1000,
+    resolution: int | tuple[int, int] | None = None,
+    *,
+    features_only: bool = False,
+) -> nn.Module:
     """Create variant `name` in its training form with initial weights.
 
     In eval mode it maps images (B, 3, resolution, resolution) to float logits (B, num_classes).
 
     Args:
-        resolution: Side of the images in pixels; None for the variant's own, 224 unless its name says otherwise.
+        resolution: Side of the images in pixels, or height and width in families that take rectangles; None for the
+            variant's own, 224 unless its name says otherwise.
+        features_only: Leave the head off and return every stage's map; `feature_info` names their channels and strides.
 
     Raises:
         ValueError: If the name is unknown, or the family does not allow the resolution.
     """
     spec = get_spec(name)
-    config = dataclasses.replace(spec.config, num_classes=num_classes, resolution=resolution or spec.config.resolution)
-    model = spec.build(config)
+    if resolution is None:
+        resolution = spec.config.resolution
+    elif not isinstance(resolution, int) and not spec.takes_rectangles:
+        raise ValueError(f"resolution {resolution} is not allowed for {name}; give one number, the side of a square")
+    model = spec.build(dataclasses.replace(spec.config, num_classes=num_classes, resolution=resolution))
+    if features_only:
+        model = spec.features(model)
     model.variant = name  # type: ignore[assignment]
     return model
 

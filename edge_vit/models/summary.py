@@ -8,6 +8,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear
+from edge_vit.layers.position_mlp import PositionBias, PositionEmbedding
+from edge_vit.models.fastervit import FasterViT
 from edge_vit.models.registry import create_model, get_spec, image_size
 
 _EXTRA_COUNTERS = {torch.ops.aten._softmax: lambda shape, *args, out_shape=None, **kwargs: 2 * _num_elements(shape)}
@@ -20,6 +22,7 @@ class ModelSummary:
     Attributes:
         num_params: Parameters of the training form.
         num_params_folded: The same once every batch norm is folded into its neighbour.
+        num_params_position: Parameters of position networks, which the deploy form replaces by constants.
         mmac: Millions of multiply-adds for one image: convolutions, linear layers, attention's products, and one for
             each element of a softmax, as LeViT's authors count.
     """
@@ -30,10 +33,11 @@ class ModelSummary:
     width: int
     num_params: int
     num_params_folded: int
+    num_params_position: int
     mmac: float
 
 
-def summarise(name: str, num_classes: int = 1000, resolution: int | None = None) -> ModelSummary:
+def summarise(name: str, num_classes: int = 1000, resolution: int | tuple[int, int] | None = None) -> ModelSummary:
     """Count variant `name` without allocating its weights."""
     with torch.device("meta"), torch.no_grad():
         model = create_model(name, num_classes, resolution).eval()
@@ -49,6 +53,7 @@ def summarise(name: str, num_classes: int = 1000, resolution: int | None = None)
         width=width,
         num_params=num_params,
         num_params_folded=num_params - _num_foldable(model),
+        num_params_position=_num_position(model),
         mmac=counter.get_total_flops() / 2e6,
     )
 
@@ -60,8 +65,16 @@ def _num_foldable(model: nn.Module) -> int:
         if isinstance(module, NormLinear):
             saved += 2 * module.norm.num_features
         elif isinstance(module, ConvNorm | LinearNorm):
-            saved += module.norm.num_features
+            layer = module.conv if isinstance(module, ConvNorm) else module.linear
+            saved += module.norm.num_features * (1 if layer.bias is None else 2)
+    if isinstance(model, FasterViT):
+        saved += 2 * model.norm.num_features
     return saved
+
+
+def _num_position(model: nn.Module) -> int:
+    networks = [m for m in model.modules() if isinstance(m, PositionBias | PositionEmbedding)]
+    return sum(p.numel() for network in networks for p in network.parameters())
 
 
 def _num_elements(shape: Any) -> int:

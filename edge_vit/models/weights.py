@@ -1,6 +1,7 @@
 """Put weights into models, strictly, whatever project's names they carry; know where published ones are."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,11 @@ from torch import Tensor, nn
 
 from edge_vit.layers.attention_bias import resize_bias_table
 from edge_vit.models.checkpoint_io import read_checkpoint
+from edge_vit.models.features import FeatureModel
+from edge_vit.models.published import LICENCES
 from edge_vit.models.registry import get_spec
+
+_HEAD_PREFIXES = ("head.", "head_dist.", "norm.")  # what a backbone leaves off
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,15 +26,19 @@ class LoadReport:
         naming: Whose names the checkpoint used: "own", "official" or "timm".
         resized: Position tables that were resampled to the model's resolution.
         metadata: This project's metadata; {} in foreign files.
+        licence: Of weights that the authors' names give away as published ones; "" for own names.
     """
 
     naming: str
     resized: tuple[str, ...]
     metadata: Mapping[str, Any]
+    licence: str
 
 
 def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Tensor]) -> LoadReport:
     """Load a checkpoint into a model's training form, every key accounted for.
+
+    A licence that forbids commercial use is written to stderr.
 
     Args:
         model: As `create_model` gives it.
@@ -51,6 +60,8 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str,
         raise ValueError(f"{label} is for {metadata['model']}, not {name}; name that model, or give another checkpoint")
     renamed = get_spec(name).remap(tensors, model.config)
     naming = _naming(tensors, renamed)
+    if isinstance(model, FeatureModel):
+        renamed = {key: value for key, value in renamed.items() if not key.startswith(_HEAD_PREFIXES)}
     expected = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     _check_keys(label, name, set(expected), set(renamed))
     resized = []
@@ -66,7 +77,10 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str,
         if not torch.isfinite(renamed[key].float()).all():
             raise ValueError(f"{label}: {key} holds NaN or infinity; the file is damaged, get it again")
     model.load_state_dict({key: value.float() for key, value in renamed.items()}, strict=False)
-    return LoadReport(naming=naming, resized=tuple(resized), metadata=metadata)
+    licence = "" if naming == "own" else LICENCES[get_spec(name).family]
+    if "NON-COMMERCIAL" in licence:
+        print(f"{name}: weights under the {licence}", file=sys.stderr)
+    return LoadReport(naming=naming, resized=tuple(resized), metadata=metadata, licence=licence)
 
 
 def _naming(tensors: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> str:

@@ -52,7 +52,8 @@ def deploy_graph():
     """Return a function: model -> its operators exported at batch one, checked for what no deploy form holds."""
 
     def export(model, resolution=224):
-        program = torch.export.export(model, (torch.zeros(1, 3, resolution, resolution),))
+        height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+        program = torch.export.export(model, (torch.zeros(1, 3, height, width),))
         operators = []
         for node in program.graph.nodes:
             value = node.meta.get("val")
@@ -67,24 +68,3 @@ def deploy_graph():
         return operators
 
     return export
-
-
-@pytest.fixture(scope="session")
-def randomise_():
-    """Return a function that fills a model with values that a mistake in folding would not survive."""
-
-    @torch.no_grad()
-    def randomise_(model):
-        generator = torch.Generator().manual_seed(1)
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                values = torch.randn(tensor.shape, generator=generator)
-                if tensor.dim() > 1:
-                    tensor.copy_(values * (1.2 / tensor[0].numel()) ** 0.5)
-                else:
-                    spread = 0.5 * values.clamp(-1, 1)
-                    tensor.copy_(0.03 * values if name.endswith(("bias", "mean")) else 0.65 + 0.5 * spread)
-                    tensor.add_(0.35 + 0.5 * spread if name.endswith("var") else 0.0)
-        return model
-
-    return randomise_

@@ -11,7 +11,6 @@ from edge_vit.models.efficientvit import (
     DepthwiseResidual,
     EfficientViT,
     EfficientViTConfig,
-    WindowGeometry,
     remap_checkpoint,
 )
 from edge_vit.models.registry import create_model
@@ -65,20 +64,6 @@ def test_fused_equals_training_form_at_other_resolutions(resolution, randomise_)
     want = model(images)
     assert want.shape == (3, 7) and want.std() > 0
     torch.testing.assert_close(fuse(model)(images), want, rtol=1e-4, atol=1e-4 * float(want.abs().max()))
-
-
-@pytest.mark.parametrize(
-    ("grid", "size", "pad", "num_windows"), [(14, 7, 0, 4), (16, 7, 5, 9), (7, 7, 0, 1), (4, 4, 0, 1)]
-)
-def test_padding_lies_right_and_below(grid, size, pad, num_windows):
-    geometry = WindowGeometry(grid, 7)
-    assert (geometry.size, geometry.pad) == (size, pad)
-    x = torch.rand(2, grid, grid, 3) + 1
-    windows = geometry.split(x)
-    assert windows.shape == (2 * num_windows, size, size, 3)
-    assert torch.equal(windows[0], x[0, :size, :size]) and torch.equal(geometry.join(windows), x)
-    if pad:
-        assert not windows[num_windows - 1, -pad:].any() and not windows[num_windows - 1, :, -pad:].any()
 
 
 def test_residual_folds_into_the_kernel(randomise_):

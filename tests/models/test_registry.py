@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import edge_vit
-from edge_vit.models.registry import create_model, get_spec, list_models
+from edge_vit.models.levit import LEVIT_VARIANTS
+from edge_vit.models.registry import create_model, get_spec, image_size, list_models, merge_variants
 
 
 def test_unknown_name_gets_near_matches():
@@ -25,3 +26,24 @@ def test_classes_and_resolution():
     model = create_model("levit_128s", num_classes=3, resolution=64).eval()
     assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
     assert model.variant == "levit_128s" and model.config.resolution == 64
+
+
+def test_one_name_in_two_families_is_refused():
+    known = {"build": None, "remap": None}
+    families = [(LEVIT_VARIANTS, {"family": "levit", **known}), ({"levit_192": None}, {"family": "other", **known})]
+    with pytest.raises(ValueError, match="variant 'levit_192' is defined twice, in levit and other"):
+        merge_variants(families)
+
+
+def test_rectangles_only_where_the_family_takes_them():
+    with torch.device("meta"):
+        assert image_size(create_model("fastervit_0_any_res", resolution=(192, 384))) == (192, 384)
+    with pytest.raises(ValueError, match=r"resolution \(192, 384\) is not allowed for levit_128s; give one number"):
+        create_model("levit_128s", resolution=(192, 384))
+
+
+def test_a_variant_has_its_own_resolution():
+    with torch.device("meta"):
+        names = ("levit_128s", "fastervit_4_21k_384", "fastervit_0_any_res")
+        sizes = [image_size(create_model(name)) for name in names]
+    assert sizes == [(224, 224), (384, 384), (576, 960)]

@@ -1,0 +1,53 @@
+"""Multi-head attention on tokens in three axes, and the surgery on linear layers that its deploy forms share.
+
+Shapes: `B` batch, `N` queries, `M` keys, `C` channels, `h` heads, `D` channels a head, `K` key dim, `V` value dim.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from edge_vit.layers.conv_norm import make_linear
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B, N, h * D) -> (B * h, N, D)."""
+    batch, tokens, channels = x.shape
+    x = x.view(batch, tokens, num_heads, channels // num_heads).transpose(1, 2)
+    return x.reshape(batch * num_heads, tokens, channels // num_heads)
+
+
+def merge_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B * h, N, D) -> (B, N, h * D)."""
+    batch, tokens, channels = x.shape[0] // num_heads, x.shape[1], x.shape[2]
+    x = x.view(batch, num_heads, tokens, channels).transpose(1, 2)
+    return x.reshape(batch, tokens, num_heads * channels)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attend with already scaled queries.
+
+    Args:
+        q: (B * h, N, K). k: (B * h, M, K). v: (B * h, M, V). bias: (h, N, M).
+
+    Returns:
+        (B * h, N, V).
+    """
+    scores = torch.bmm(q, k.transpose(1, 2))
+    if scores.shape[0] == bias.shape[0]:  # batch one keeps three axes
+        scores = scores + bias
+    else:  # (B * h, N, M) -> (B, h, N, M) and back: the constant is spread by the addition, not copied
+        scores = (scores.view(-1, *bias.shape) + bias).view(scores.shape)
+    return torch.bmm(scores.softmax(-1), v)
+
+
+def split_rows(linear: nn.Linear, num_heads: int, dims: list[int]) -> list[nn.Linear]:
+    """Split a linear layer whose rows lie head by head into one layer per part, rows head-major in each."""
+    weight = linear.weight.detach().view(num_heads, sum(dims), -1).split(dims, dim=1)
+    bias = linear.bias.detach().view(num_heads, sum(dims)).split(dims, dim=1)
+    return [make_linear(w.flatten(0, 1), b.flatten()) for w, b in zip(weight, bias, strict=True)]
+
+
+def scale_linear_(linear: nn.Linear, factor: float) -> None:
+    """Multiply a linear layer's function by `factor`, in place."""
+    linear.weight.data.mul_(factor)
+    linear.bias.data.mul_(factor)

@@ -1,0 +1,25 @@
+"""Fixtures that several folders share."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def randomise_():
+    """Return a function that fills a model with values that a mistake in folding would not survive."""
+    import torch  # here, because most folders' tests need none
+
+    @torch.no_grad()
+    def randomise_(model):
+        generator = torch.Generator().manual_seed(1)
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                values = torch.randn(tensor.shape, generator=generator)
+                if tensor.dim() > 1:
+                    tensor.copy_(values * (1.2 / tensor[0].numel()) ** 0.5)
+                    continue
+                spread = 0.5 * values.clamp(-1, 1)
+                tensor.copy_(0.03 * values if name.endswith(("bias", "mean")) else 0.65 + 0.5 * spread)
+                tensor.add_(0.35 + 0.5 * spread if name.endswith("var") else 0.0)
+        return model
+
+    return randomise_
