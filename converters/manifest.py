@@ -218,7 +218,8 @@ def load_for(artefact: str | Path) -> Manifest:
         raise ValueError(f"{artefact}: its manifest {path.name} is missing; convert again, or keep the two together")
     manifest = load(path)
     if manifest.file.name != artefact.name:
-        raise ValueError(f"{path}: describes {manifest.file.name}, not {artefact.name}; keep each manifest beside its own artefact")
+        described = manifest.file.name
+        raise ValueError(f"{path}: describes {described}, not {artefact.name}; keep each manifest beside its own file")
     actual = describe_file(artefact)
     if actual != manifest.file:
         raise ValueError(f"{artefact}: not the file that {path.name} describes (sha256 differs); convert again")

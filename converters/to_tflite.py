@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.fx import GraphModule
@@ -62,7 +62,9 @@ def convert(
     flatbuffer = _lower(model, example_inputs, is_quantized)
     if is_quantized and options.half_precision:
         raise ValueError("a quantized graph has int8 weights; half_precision is for float graphs")
-    stored = "int8" if is_quantized else "fp16" if options.half_precision else None
+    stored: Literal["int8", "fp16"] | None = "fp16" if options.half_precision else None
+    if is_quantized:
+        stored = "int8"
     edited = edit_model(flatbuffer, uint8_input=options.uint8_input, stored_constants=stored)
     with written_whole(output_path) as temporary:
         temporary.write_bytes(edited)

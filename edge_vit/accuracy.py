@@ -142,12 +142,17 @@ def load_float_reference(manifest: "Manifest") -> Callable[["np.ndarray"], "np.n
     from calibration.preprocess import Preprocess, normalise
     from converters.manifest import sha256_file
     from edge_vit.models import create_model, load_weights
+    from edge_vit.models.checkpoint_io import read_checkpoint
+    from edge_vit.models.sources import resolve_label
 
-    source = Path(manifest.weights.source)
+    source = resolve_label(manifest.weights.source)
     if not source.is_file():
-        raise ValueError(f"the float weights {source} are not here; give a float artefact with --float")
+        label = manifest.weights.source
+        raise ValueError(f"the float weights {label} are not here; give a float artefact with --float")
     if manifest.weights.sha256 not in (None, sha256_file(source)):
         raise ValueError(f"{source} is not the file that was converted (sha256 differs); convert again")
+    if read_checkpoint(source)[1].get("form") == "int8":
+        raise ValueError(f"{source} is quantized and its float checkpoint is gone; give a float artefact with --float")
     model = create_model(manifest.model, num_classes=len(manifest.classes), resolution=manifest.input.height)
     load_weights(model, source)
     model.eval()

@@ -129,9 +129,11 @@ def _insert_fake_quants(graph_module: GraphModule, plan: Plan, ranges: Mapping[s
         target = f"fake_range_{i}"
         graph_module.add_submodule(target, ActivationFakeQuant(group.fixed or ranges[name], group.kind))
         for entry in group.entries:
+            users = list(entry.users)
             with graph.inserting_after(entry):
                 wrapped = graph.call_module(target, (entry,))
-            entry.replace_all_uses_with(wrapped, delete_user_cb=lambda user, wrapped=wrapped: user is not wrapped)
+            for user in users:
+                user.replace_input_with(entry, wrapped)
     graph_module.add_submodule("fake_weight", WeightFakeQuant())
     for node in plan.int8_nodes:
         if node.target in GEMM_OPS:

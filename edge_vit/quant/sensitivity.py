@@ -55,7 +55,8 @@ class _Recorder(Interpreter):
 
     def __init__(self, graph_module: GraphModule, wanted: set[str]) -> None:
         super().__init__(graph_module)
-        self.wanted, self.values = wanted, {}
+        self.wanted = wanted
+        self.values: dict[str, Tensor] = {}
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)

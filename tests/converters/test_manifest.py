@@ -82,7 +82,8 @@ def test_saved_manifest_is_found_and_checked(artefact):
         num_bytes=3,
         sha256="ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     )
-    assert sorted(p.name for p in artefact.parent.iterdir()) == ["levit_128s_int8.tflite", "levit_128s_int8.tflite.json"]
+    names = sorted(p.name for p in artefact.parent.iterdir())
+    assert names == ["levit_128s_int8.tflite", "levit_128s_int8.tflite.json"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_file_errors_name_the_file(artefact, tmp_path):
 
 def test_changed_artefact_is_refused(artefact):
     artefact.write_bytes(b"abd")
-    with pytest.raises(ValueError, match=r"not the file that levit_128s_int8\.tflite\.json describes \(sha256 differs\)"):
+    with pytest.raises(ValueError, match=r"not the file that levit_128s_int8\.tflite\.json describes \(sha256"):
         m.load_for(artefact)
 
 
