@@ -5,6 +5,7 @@ of NVlabs/FasterViT. Nobody publishes whole checksums. LeViT's file names carry 
 SHA-256; for the other files the SHA-256 of the first download is recorded beside the file and holds from then on.
 """
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -14,7 +15,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, Literal, TextIO
 
 LICENCES = {
     "levit": "Apache-2.0",
@@ -98,7 +99,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge_vit"
 
 
-def download_weights(name: str, folder: Path | None = None, progress: TextIO | None = sys.stderr) -> Path:
+def download_weights(
+    name: str, folder: Path | None = None, progress: TextIO | Literal["stderr"] | None = "stderr"
+) -> Path:
     """Return the path of the weights published for `name`, downloaded when not there yet, and verified either way.
 
     Args:
@@ -108,13 +111,16 @@ def download_weights(name: str, folder: Path | None = None, progress: TextIO | N
     Raises:
         ValueError: If there are none, they cannot be reached, are not what was published, or cannot be written.
     """
+    progress = sys.stderr if progress == "stderr" else progress
     weights = published_weights(name)
     folder = cache_folder() if folder is None else Path(folder)
     path = folder / weights.filename
     _write(progress, f"{name}: {weights.url} (licence: {weights.licence})\n")
     if path.is_file():
-        fault = _fault(weights, path.stat().st_size, _sha256(path), _recorded(path))
+        digest = _sha256(path)
+        fault = _fault(weights, path.stat().st_size, digest, _recorded(path))
         if not fault:
+            _record(path, digest, progress)
             return path
         _write(progress, f"{path} {fault}; downloading it again\n")
     try:
@@ -129,9 +135,9 @@ def download_weights(name: str, folder: Path | None = None, progress: TextIO | N
         if fault:
             raise ValueError(f"{weights.url} {fault}; nothing was kept, try again or give a checkpoint's path")
         os.replace(temporary, path)
-        _record_path(path).write_text(f"{digest}  {path.name}\n")
     finally:
         Path(temporary).unlink(missing_ok=True)
+    _record(path, digest, progress)
     return path
 
 
@@ -179,6 +185,14 @@ def _fault(weights: PublishedWeights, num_bytes: int, digest: str, recorded: str
 
 def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
+
+
+def _record(path: Path, digest: str, progress: TextIO | None) -> None:
+    """Write a file's SHA-256 beside it, once; a folder that cannot be written keeps none."""
+    if not _recorded(path):
+        with contextlib.suppress(OSError):
+            _record_path(path).write_text(f"{digest}  {path.name}\n")
+        _write(progress, f"{path.name}: SHA-256 {digest}\n")
 
 
 def _recorded(path: Path) -> str:

@@ -101,6 +101,14 @@ def test_first_download_is_recorded_where_no_checksum_is_published(server, publi
     assert files(tmp_path) == ["a.pth.sha256"]
 
 
+def test_file_put_into_the_cache_by_hand_is_taken_and_recorded(server, publish, tmp_path, capsys):
+    publish(f"{server.url}/a.pth", sha256_prefix="", size_bytes=None)
+    (tmp_path / "a.pth").write_bytes(CONTENT)
+    download_weights("levit_128s", tmp_path)
+    assert server.requests == [] and (tmp_path / "a.pth.sha256").read_text() == f"{DIGEST}  a.pth\n"
+    assert f"a.pth: SHA-256 {DIGEST}" in capsys.readouterr().err
+
+
 def test_connection_that_breaks_off(server, publish, tmp_path):
     publish(f"{server.url}/short.pth")
     with pytest.raises(ValueError, match=rf"broke off after \d+ of {len(CONTENT)} bytes; try again"):
