@@ -1,4 +1,4 @@
-"""Golden vectors: drawn pictures, what Python makes of them, and the comparison with what the app's own classes make of them."""
+"""Golden vectors: drawn pictures, what Python makes of them, and whether the app's own classes make the same."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from converters.run import to_input
 
 PROBE = "edgevit.core.Probe"
 ORIENTATION_TAG = 0x0112
-# Name, width, height, mode, file type, EXIF orientation (0 for none). Sizes are odd, tiny, huge, square and already right.
+# Name, width, height, mode, file type, EXIF orientation (0 for none). Sizes are odd, tiny, large, square, or right.
 PICTURES = (
     ("rgb_odd", 97, 61, "RGB", "png", 0),
     ("rgb_tall", 61, 119, "RGB", "png", 0),
@@ -200,7 +200,8 @@ def ask(java: Sequence[str], classpath: Sequence[Path], requests: Sequence[dict]
     answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
     if done.returncode or len(answers) != len(requests):
         said = done.stderr.decode().strip()
-        raise ValueError(f"the app's classes failed on the JVM after {len(answers)} of {len(requests)} requests: {said}")
+        count = f"{len(answers)} of {len(requests)}"
+        raise ValueError(f"the app's classes failed on the JVM after {count} requests: {said}")
     return answers
 
 

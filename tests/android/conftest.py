@@ -1,6 +1,7 @@
 """The app's plain Java classes, compiled from source, and manifests of made-up models for them."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,14 +30,29 @@ def core_classes(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ask(core_classes):
-    """Ask the app's classes; returns their answers."""
-    return lambda *requests: golden.ask(["java"], [core_classes], requests)
+    """Ask the app's classes, in one process for all tests; returns their answers."""
+    with subprocess.Popen(
+        ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", str(core_classes), golden.PROBE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as probe:
+
+        def ask(*requests):
+            answers = []
+            for request in requests:
+                probe.stdin.write(json.dumps(request).encode() + b"\n")
+                probe.stdin.flush()
+                answers.append(json.loads(probe.stdout.readline()))
+            return answers
+
+        yield ask
+        probe.stdin.close()
 
 
 def input_info(**changes):
     fields = dict(
-        name="image", layout="NHWC", shape=(1, 32, 32, 3), dtype="uint8", value_range=(0.0, 255.0), color="RGB", resize=32,
-        interpolation="bicubic", crop_pct=1.0, mean=IMAGENET_MEAN, std=IMAGENET_STD, normalization="inside",
+        name="image", layout="NHWC", shape=(1, 32, 32, 3), dtype="uint8", value_range=(0.0, 255.0), color="RGB",
+        resize=32, interpolation="bicubic", crop_pct=1.0, mean=IMAGENET_MEAN, std=IMAGENET_STD, normalization="inside",
     )  # fmt: skip
     return manifests.InputInfo(**(fields | changes))
 

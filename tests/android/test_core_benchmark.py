@@ -14,8 +14,8 @@ def record(ask, make_model):
 
     def record(samples, runs=50, **more):
         model = make_model()
-        request = {"do": "record", "folder": str(model.parent), "model": model.name, "samples_us": samples, "runs": runs, **more}
-        return ask(request)[0]["record"]
+        request = {"do": "record", "folder": str(model.parent), "model": model.name}
+        return ask(request | {"samples_us": samples, "runs": runs} | more)[0]["record"]
 
     return record
 

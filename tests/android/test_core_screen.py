@@ -3,8 +3,8 @@
 import pytest
 
 PROBLEMS = {
-    "no_model", "manifest_missing", "model_damaged", "no_runtime", "too_large", "unreadable", "long_and_narrow", "no_picker",
-    "no_camera", "camera_refused", "camera_failed",
+    "no_model", "manifest_missing", "model_damaged", "no_runtime", "too_large", "unreadable", "long_and_narrow",
+    "no_picker", "no_camera", "camera_refused", "camera_failed",
 }  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def test_problems_say_what_to_do(states):
     "name, message",
     [
         ("no_model", "This app was built without a model."),
-        ("manifest_missing", "its manifest levit_128s_int8.json is missing"),
+        ("manifest_missing", "its manifest levit_128s_int8.pte.json is missing"),
         ("model_damaged", "not the file that its manifest describes"),
         ("no_runtime", "No runtime for tflite files"),
         ("too_large", "too large: 16320 x 12240 pixels"),

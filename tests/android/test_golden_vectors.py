@@ -11,12 +11,19 @@ from android_demo.apk import golden
 # One for each way in which a model may want its input.
 INPUTS = {
     "uint8_nhwc": {},
-    "int8_nhwc": {"dtype": "int8", "value_range": (-128.0, 127.0), "shape": (1, 224, 224, 3), "resize": 256, "crop_pct": 0.875},
-    "float32_nchw": {
-        "dtype": "float32", "layout": "NCHW", "shape": (1, 3, 48, 48), "resize": 53, "crop_pct": 0.9, "interpolation": "bilinear",
+    "int8_nhwc": {
+        "dtype": "int8", "value_range": (-128.0, 127.0), "shape": (1, 224, 224, 3), "resize": 256, "crop_pct": 0.875,
     },
-    "float32_caller": {"dtype": "float32", "layout": "NCHW", "shape": (1, 3, 192, 192), "resize": 192, "normalization": "caller"},
-    "float16_caller": {"dtype": "float16", "shape": (1, 33, 33, 3), "resize": 37, "crop_pct": 0.9, "normalization": "caller"},
+    "float32_nchw": {
+        "dtype": "float32", "layout": "NCHW", "shape": (1, 3, 48, 48), "resize": 53, "crop_pct": 0.9,
+        "interpolation": "bilinear",
+    },
+    "float32_caller": {
+        "dtype": "float32", "layout": "NCHW", "shape": (1, 3, 192, 192), "resize": 192, "normalization": "caller",
+    },
+    "float16_caller": {
+        "dtype": "float16", "shape": (1, 33, 33, 3), "resize": 37, "crop_pct": 0.9, "normalization": "caller",
+    },
     "float32_unit": {"dtype": "float32", "value_range": (-1.0, 1.0)},
 }  # fmt: skip
 

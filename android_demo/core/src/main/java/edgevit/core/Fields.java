@@ -29,7 +29,7 @@ final class Fields {
         TreeSet<String> known = new TreeSet<>(Arrays.asList(names));
         for (Object key : new TreeSet<Object>(fields.entries.keySet())) {
             if (!known.contains(key)) {
-                String list = String.join(", ", known);
+                String list = Words.list(known);
                 throw new ModelException("unknown field " + fields.path((String) key) + "; known are " + list);
             }
         }
@@ -61,7 +61,7 @@ final class Fields {
         Object value = entries.get(name);
         if (!Arrays.asList(allowed).contains(value)) {
             String shown = value instanceof String ? "'" + value + "'" : Json.write(value);
-            throw new ModelException(path(name) + " is " + shown + "; allowed are " + String.join(", ", allowed));
+            throw new ModelException(path(name) + " is " + shown + "; allowed are " + Words.list(Arrays.asList(allowed)));
         }
         return (String) value;
     }

@@ -163,7 +163,7 @@ public final class Manifest {
             for (int size : shape) {
                 words.add(Integer.toString(size));
             }
-            return "[" + String.join(", ", words) + "]";
+            return "[" + Words.list(words) + "]";
         }
 
         /** Return how many bytes one input takes. */

@@ -33,10 +33,9 @@ public final class ModelFiles {
         };
     }
 
-    /** Return the name of the manifest of a model: the same with .json. */
+    /** Return the name of the manifest of a model: its whole name with .json. */
     public static String manifestName(String model) {
-        int dot = model.lastIndexOf('.');
-        return (dot < 0 ? model : model.substring(0, dot)) + ".json";
+        return model + ".json";
     }
 
     /**

@@ -66,7 +66,7 @@ public final class ScreenContent {
         } else if (state instanceof UiState.Measured) {
             UiState.Measured done = (UiState.Measured) state;
             said = done.samplesUs.length == 0 ? "Benchmark stopped" : "Benchmark done";
-            advice = String.join(", ", done.marks);
+            advice = Words.list(done.marks);
             times = done.samplesUs.length == 0 ? "" : latencies(done.samplesUs);
         } else if (state instanceof UiState.Problem) {
             said = ((UiState.Problem) state).message;

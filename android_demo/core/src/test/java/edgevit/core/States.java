@@ -31,7 +31,7 @@ final class States {
         all.put("no_model", Problems.noModel());
         String name = "levit_128s_int8.pte";
         all.put("manifest_missing", Problems.model(new ModelException(
-                name + ": its manifest levit_128s_int8.json is missing; convert again, or keep the two together")));
+                name + ": its manifest levit_128s_int8.pte.json is missing; convert again, or keep the two together")));
         all.put("model_damaged", Problems.model(new ModelException(
                 name + ": not the file that its manifest describes (sha256 differs); convert again")));
         all.put("no_runtime", Problems.noRuntime("tflite"));

@@ -1,0 +1,14 @@
+package edgevit.demo;
+
+import edgevit.core.RuntimeFactory;
+import java.util.Collections;
+import java.util.List;
+
+/** The runtime of this flavour. */
+final class Runtimes {
+    private Runtimes() {}
+
+    static List<RuntimeFactory> all() {
+        return Collections.<RuntimeFactory>singletonList(new LiteRtRuntimeFactory());
+    }
+}

@@ -1,0 +1,128 @@
+package edgevit.demo;
+
+import android.app.Activity;
+import android.content.Intent;
+import android.os.Bundle;
+import android.util.Log;
+import android.view.WindowManager;
+import android.widget.TextView;
+import edgevit.core.Benchmark;
+import edgevit.core.BenchmarkRecord;
+import edgevit.core.Engine;
+import edgevit.core.Json;
+import edgevit.core.ModelException;
+import edgevit.core.RuntimeFactory;
+import java.io.File;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.Collections;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+
+/**
+ * Measures one model when adb asks for it, and writes the record where adb can pull it.
+ *
+ * <p>Extras: model (file name, required), result (file name, required), threads, warmup_runs, runs (whole numbers), warmup_seconds,
+ * max_warmup_seconds, seconds, max_seconds (floats). The result goes to the app's external folder bench/, complete or not at all; on
+ * failure it is {@code {"error": ...}}.
+ */
+public final class BenchActivity extends Activity {
+    private static final String TAG = "EdgeVitBench";
+
+    private final ExecutorService worker = Executors.newSingleThreadExecutor();
+    private volatile boolean isStopped;
+
+    @Override
+    protected void onCreate(Bundle saved) {
+        super.onCreate(saved);
+        // A dark screen slows the cores down.
+        getWindow().addFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON | WindowManager.LayoutParams.FLAG_TURN_SCREEN_ON);
+        TextView text = new TextView(this);
+        text.setText(R.string.bench_title);
+        text.setFitsSystemWindows(true);
+        setContentView(text);
+        start(getIntent());
+    }
+
+    @Override
+    protected void onNewIntent(Intent intent) {
+        start(intent);
+    }
+
+    @Override
+    protected void onDestroy() {
+        isStopped = true;
+        worker.shutdown();
+        super.onDestroy();
+    }
+
+    private void start(final Intent intent) {
+        isStopped = false;
+        worker.execute(() -> {
+            String result = intent.getStringExtra("result");
+            if (result == null || !result.matches("[A-Za-z0-9_-]{1,64}\\.json")) {
+                Log.e(TAG, "result is " + result + "; give a file name such as run.json");
+                return;
+            }
+            write(result, measure(intent));
+            runOnUiThread(this::finish);
+        });
+    }
+
+    private String measure(Intent intent) {
+        try {
+            return measured(intent);
+        } catch (ModelException | IllegalArgumentException e) {
+            return Json.write(Collections.singletonMap("error", e.getMessage()));
+        }
+    }
+
+    private String measured(Intent intent) throws ModelException {
+        String model = intent.getStringExtra("model");
+        if (model == null || model.contains("/")) {
+            throw new IllegalArgumentException("model is " + model + "; give the file name of a model");
+        }
+        Benchmark.Settings settings = new Benchmark.Settings(
+                intent.getIntExtra("threads", 1), intent.getIntExtra("warmup_runs", 10),
+                intent.getFloatExtra("warmup_seconds", 1), intent.getFloatExtra("max_warmup_seconds", 30),
+                intent.getIntExtra("runs", 50), intent.getFloatExtra("seconds", 5), intent.getFloatExtra("max_seconds", 300));
+        RuntimeFactory runtime = runtimeFor(model);
+        ModelCatalog catalog = new ModelCatalog(this, runtime.target());
+        Engine engine = Engine.load(catalog, model, runtime, settings.threads, catalog.copies());
+        try {
+            Benchmark.Result result = engine.benchmark(System::nanoTime).run(settings, (isWarmup, done) -> !isStopped);
+            BenchmarkRecord record = new BenchmarkRecord(engine.manifest, settings, result);
+            record.loadUs = engine.loadUs;
+            record.runner = runtime.name();
+            record.runnerVersion = runtime.version();
+            DeviceFacts.describe(this, record);
+            return record.toJson();
+        } finally {
+            engine.close();
+        }
+    }
+
+    private static RuntimeFactory runtimeFor(String model) {
+        for (RuntimeFactory runtime : Runtimes.all()) {
+            if (model.endsWith(ModelCatalog.ending(runtime.target()))) {
+                return runtime;
+            }
+        }
+        throw new IllegalArgumentException("no runtime for " + model + " is part of this app; build the flavour that carries it");
+    }
+
+    /** Write the result under another name first: who waits for it must not read half of it. */
+    private void write(String name, String json) {
+        File folder = getExternalFilesDir("bench");
+        File part = new File(folder, name + ".part");
+        try (FileOutputStream out = new FileOutputStream(part)) {
+            out.write(json.getBytes(StandardCharsets.UTF_8));
+        } catch (IOException e) {
+            Log.e(TAG, "cannot write " + part + ": " + e.getMessage());
+            return;
+        }
+        boolean isDone = part.renameTo(new File(folder, name));
+        Log.i(TAG, (isDone ? "wrote " : "cannot rename ") + name);
+    }
+}

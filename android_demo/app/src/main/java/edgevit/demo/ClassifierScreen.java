@@ -1,0 +1,168 @@
+package edgevit.demo;
+
+import android.app.Activity;
+import android.content.Intent;
+import android.view.View;
+import android.view.ViewGroup;
+import android.widget.AdapterView;
+import android.widget.ArrayAdapter;
+import android.widget.Button;
+import android.widget.ImageView;
+import android.widget.ProgressBar;
+import android.widget.Spinner;
+import android.widget.TextView;
+import edgevit.core.RuntimeFactory;
+import edgevit.core.ScreenContent;
+import edgevit.core.UiState;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Copies the state into the views, and hands what is pressed to the view model or the activity. */
+final class ClassifierScreen {
+    /** What only an activity can do. */
+    interface Host {
+        void onPickPressed();
+
+        void onCameraPressed();
+    }
+
+    private final Activity activity;
+    private final ClassifierViewModel viewModel;
+
+    ClassifierScreen(Activity activity, ClassifierViewModel viewModel, Host host) {
+        this.activity = activity;
+        this.viewModel = viewModel;
+        button(R.id.pick).setOnClickListener(view -> host.onPickPressed());
+        button(R.id.camera).setOnClickListener(view -> host.onCameraPressed());
+        button(R.id.share).setOnClickListener(view -> share());
+        button(R.id.measure).setOnClickListener(view -> {
+            if (viewModel.state() instanceof UiState.Measuring) {
+                viewModel.stop();
+            } else {
+                viewModel.measure();
+            }
+        });
+        fillRuntimes();
+        fillModels();
+        fillThreads();
+    }
+
+    void show(boolean isCameraOpen) {
+        ScreenContent content = new ScreenContent(viewModel.state());
+        showText(R.id.message, content.message);
+        showText(R.id.hint, content.hint);
+        showText(R.id.latency, content.latency);
+        int color = content.isProblem ? R.color.problem : R.color.text;
+        ((TextView) activity.findViewById(R.id.message)).setTextColor(activity.getColor(color));
+        ProgressBar progress = (ProgressBar) activity.findViewById(R.id.progress);
+        progress.setVisibility(content.isBusy ? View.VISIBLE : View.GONE);
+        progress.setIndeterminate(content.progress < 0);
+        progress.setProgress(Math.max(0, content.progress));
+        ViewGroup rows = (ViewGroup) activity.findViewById(R.id.rows);
+        for (int i = 0; i < ScreenContent.NUM_ROWS; i++) {
+            showRow(rows.getChildAt(i), i < content.rows.size() ? content.rows.get(i) : null);
+        }
+        button(R.id.pick).setEnabled(content.canClassify);
+        button(R.id.camera).setEnabled(content.canClassify || isCameraOpen);
+        button(R.id.camera).setText(isCameraOpen ? R.string.camera_stop : R.string.camera);
+        button(R.id.measure).setEnabled(content.canMeasure || content.canStop);
+        button(R.id.measure).setText(content.canStop ? R.string.stop : R.string.benchmark);
+        button(R.id.share).setEnabled(content.canShare);
+        activity.findViewById(R.id.camera_view).setVisibility(isCameraOpen ? View.VISIBLE : View.GONE);
+        ImageView picture = (ImageView) activity.findViewById(R.id.picture);
+        picture.setVisibility(isCameraOpen ? View.GONE : View.VISIBLE);
+        picture.setImageBitmap(viewModel.shown());
+    }
+
+    private void showRow(View view, ScreenContent.Row row) {
+        view.setVisibility(row == null ? View.GONE : View.VISIBLE);
+        if (row != null) {
+            ((TextView) view.findViewById(R.id.row_label)).setText(row.label);
+            ((TextView) view.findViewById(R.id.row_percent)).setText(row.percent);
+            ((ProgressBar) view.findViewById(R.id.row_bar)).setProgress(row.bar);
+        }
+    }
+
+    private void showText(int id, String text) {
+        TextView view = (TextView) activity.findViewById(id);
+        view.setVisibility(text.isEmpty() ? View.GONE : View.VISIBLE);
+        if (!text.contentEquals(view.getText())) { // Setting the same text would be read out again.
+            view.setText(text);
+        }
+    }
+
+    private void share() {
+        if (viewModel.state() instanceof UiState.Measured) {
+            Intent intent = new Intent(Intent.ACTION_SEND).setType("text/plain");
+            intent.putExtra(Intent.EXTRA_TEXT, ((UiState.Measured) viewModel.state()).json);
+            activity.startActivity(Intent.createChooser(intent, activity.getString(R.string.share)));
+        }
+    }
+
+    private void fillRuntimes() {
+        List<String> names = new ArrayList<>();
+        for (RuntimeFactory runtime : viewModel.runtimes) {
+            names.add(runtime.name());
+        }
+        fill(R.id.runtimes, names, viewModel.runtime, place -> {
+            if (place != viewModel.runtime) {
+                viewModel.select(place, viewModel.model, viewModel.threads);
+                fillModels();
+            }
+        });
+    }
+
+    private void fillModels() {
+        final String[] names = viewModel.modelNames();
+        List<String> shown = new ArrayList<>();
+        int selected = 0;
+        for (int i = 0; i < names.length; i++) {
+            shown.add(names[i].substring(0, names[i].lastIndexOf('.')));
+            selected = names[i].equals(viewModel.model) ? i : selected;
+        }
+        fill(R.id.models, shown, selected, place -> {
+            if (!names[place].equals(viewModel.model)) {
+                viewModel.select(viewModel.runtime, names[place], viewModel.threads);
+            }
+        });
+    }
+
+    private void fillThreads() {
+        List<String> counts = new ArrayList<>();
+        int most = Runtime.getRuntime().availableProcessors();
+        for (int n = 1; n <= most; n++) {
+            counts.add(Integer.toString(n));
+        }
+        fill(R.id.threads, counts, viewModel.threads - 1, place -> {
+            if (place + 1 != viewModel.threads) {
+                viewModel.select(viewModel.runtime, viewModel.model, place + 1);
+            }
+        });
+    }
+
+    private interface Chosen {
+        void on(int place);
+    }
+
+    private void fill(int id, List<String> names, int selected, final Chosen chosen) {
+        Spinner spinner = (Spinner) activity.findViewById(id);
+        ArrayAdapter<String> adapter = new ArrayAdapter<>(activity, android.R.layout.simple_spinner_item, names);
+        adapter.setDropDownViewResource(android.R.layout.simple_spinner_dropdown_item);
+        spinner.setOnItemSelectedListener(null);
+        spinner.setAdapter(adapter);
+        spinner.setSelection(selected);
+        spinner.setOnItemSelectedListener(new AdapterView.OnItemSelectedListener() {
+            @Override
+            public void onItemSelected(AdapterView<?> parent, View view, int place, long row) {
+                chosen.on(place);
+            }
+
+            @Override
+            public void onNothingSelected(AdapterView<?> parent) {}
+        });
+    }
+
+    private Button button(int id) {
+        return (Button) activity.findViewById(id);
+    }
+}

@@ -1,0 +1,241 @@
+package edgevit.demo;
+
+import android.content.Context;
+import android.graphics.Bitmap;
+import android.net.Uri;
+import android.os.Handler;
+import android.os.Looper;
+import edgevit.core.Benchmark;
+import edgevit.core.BenchmarkRecord;
+import edgevit.core.Engine;
+import edgevit.core.ModelException;
+import edgevit.core.PictureException;
+import edgevit.core.Postprocess.Prediction;
+import edgevit.core.Problems;
+import edgevit.core.RuntimeFactory;
+import edgevit.core.UiState;
+import edgevit.core.Yuv;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+
+/**
+ * What the screen is about, kept while the activity is made anew on rotation. All work is done on one thread of its own, so that the
+ * model and its buffers are never used by two.
+ */
+final class ClassifierViewModel {
+    /** Told on the main thread. */
+    interface Listener {
+        void onChanged();
+    }
+
+    private static final int NUM_CLASSES = 3;
+    /** A chosen picture is classified this often, so that there is a p90 to show; the camera keeps as many of its last frames. */
+    private static final int NUM_RUNS = 30;
+    private static final int PROGRESS_EVERY = 5;
+    private static final Benchmark.Clock CLOCK = System::nanoTime;
+
+    final List<RuntimeFactory> runtimes = Runtimes.all();
+    private final Context context;
+    private final Handler main = new Handler(Looper.getMainLooper());
+    private final ExecutorService worker = Executors.newSingleThreadExecutor();
+
+    // Of the main thread.
+    private Listener listener;
+    private UiState state;
+    private Bitmap shown;
+    private boolean isFrameWaiting;
+    int runtime;
+    String model;
+    int threads = Math.min(4, Runtime.getRuntime().availableProcessors());
+
+    // Of the worker.
+    private final Pictures pictures = new Pictures();
+    private final double[] latencies = new double[NUM_RUNS];
+    private int numLatencies;
+    private Engine engine;
+
+    private volatile boolean isStopped;
+
+    ClassifierViewModel(Context context) {
+        this.context = context.getApplicationContext();
+        String[] names = modelNames();
+        if (names.length == 0) {
+            state = Problems.noModel();
+        } else {
+            select(runtime, names[0], threads);
+        }
+    }
+
+    void listen(Listener newListener) {
+        listener = newListener;
+    }
+
+    UiState state() {
+        return state;
+    }
+
+    Bitmap shown() {
+        return shown;
+    }
+
+    String[] modelNames() {
+        return new ModelCatalog(context, runtimes.get(runtime).target()).names();
+    }
+
+    /** Load another model, or the same in another way. */
+    void select(int newRuntime, String newModel, int newThreads) {
+        runtime = newRuntime;
+        String[] names = modelNames();
+        model = Arrays.asList(names).contains(newModel) ? newModel : names.length > 0 ? names[0] : null;
+        threads = newThreads;
+        if (model == null) {
+            show(Problems.noModel());
+            return;
+        }
+        final RuntimeFactory factory = runtimes.get(newRuntime);
+        final ModelCatalog catalog = new ModelCatalog(context, factory.target());
+        final String name = model;
+        isStopped = true; // a benchmark of the former choice
+        show(new UiState.Loading(name));
+        worker.execute(() -> {
+            closeEngine();
+            try {
+                engine = Engine.load(catalog, name, factory, newThreads, catalog.copies());
+                post(new UiState.Ready());
+            } catch (ModelException e) {
+                post(Problems.model(e));
+            }
+        });
+    }
+
+    void classify(final Uri uri) {
+        show(new UiState.Working());
+        worker.execute(() -> {
+            try {
+                pictures.read(context.getContentResolver(), uri);
+                final Bitmap small = pictures.shown;
+                main.post(() -> shown = small);
+                numLatencies = 0;
+                post(classified(NUM_RUNS, false));
+            } catch (Pictures.Unusable e) {
+                post(e.problem);
+            } catch (PictureException e) {
+                post(Problems.picture(e));
+            } catch (ModelException e) {
+                post(Problems.model(e));
+            }
+        });
+    }
+
+    /** Return whether a frame would be worked on; otherwise the camera need not even make one. */
+    boolean wantsFrame() {
+        return !isFrameWaiting && (state instanceof UiState.Ready || state instanceof UiState.Classified);
+    }
+
+    /** Classify a camera frame, which must not change before {@link #wantsFrame} is true again. */
+    void classify(final Yuv frame) {
+        isFrameWaiting = true;
+        worker.execute(() -> {
+            UiState next;
+            try {
+                pictures.take(frame);
+                next = classified(1, true);
+            } catch (PictureException e) {
+                next = Problems.picture(e);
+            } catch (ModelException e) {
+                next = Problems.model(e);
+            }
+            final UiState done = next;
+            main.post(() -> {
+                isFrameWaiting = false;
+                if (wantsFrame()) { // Nothing else was asked for meanwhile.
+                    show(done);
+                }
+            });
+        });
+    }
+
+    void measure() {
+        final Benchmark.Settings settings = new Benchmark.Settings(threads, 10, 1, 30, 100, 5, 60);
+        final RuntimeFactory factory = runtimes.get(runtime);
+        isStopped = false;
+        show(new UiState.Measuring(true, 0, settings.runs));
+        worker.execute(() -> {
+            try {
+                Benchmark.Result result = engine.benchmark(CLOCK).run(settings, (isWarmup, done) -> {
+                    if (done % PROGRESS_EVERY == 0) {
+                        post(new UiState.Measuring(isWarmup, done, settings.runs));
+                    }
+                    return !isStopped;
+                });
+                BenchmarkRecord record = new BenchmarkRecord(engine.manifest, settings, result);
+                record.loadUs = engine.loadUs;
+                record.runner = factory.name();
+                record.runnerVersion = factory.version();
+                DeviceFacts.describe(context, record);
+                post(new UiState.Measured(result.samplesUs, record.marks(), record.toJson()));
+            } catch (ModelException e) {
+                post(Problems.model(e));
+            }
+        });
+    }
+
+    void stop() {
+        isStopped = true;
+    }
+
+    /** Show a problem that the activity met: no camera, not allowed, no picker. */
+    void report(UiState.Problem problem) {
+        show(problem);
+    }
+
+    /** Show that a picture can be chosen again, for example when the camera is closed. */
+    void reset() {
+        boolean isModelMissing = state instanceof UiState.Problem && ((UiState.Problem) state).isModel;
+        if (!(state instanceof UiState.Loading) && !isModelMissing) {
+            show(new UiState.Ready());
+        }
+    }
+
+    void close() {
+        isStopped = true;
+        worker.execute(this::closeEngine);
+        worker.shutdown();
+    }
+
+    private UiState classified(int runs, boolean isLive) throws ModelException, PictureException {
+        List<Prediction> top =
+                engine.classify(pictures.rgba, pictures.width, pictures.height, pictures.orientation, NUM_CLASSES);
+        add(engine.inferenceUs);
+        for (int i = 1; i < runs; i++) {
+            add(engine.runAgain());
+        }
+        double[] kept = Arrays.copyOf(latencies, Math.min(numLatencies, latencies.length));
+        return new UiState.Classified(top, kept, engine.preprocessUs, isLive);
+    }
+
+    private void add(double us) {
+        latencies[numLatencies++ % latencies.length] = us;
+    }
+
+    private void closeEngine() {
+        numLatencies = 0;
+        if (engine != null) {
+            engine.close();
+            engine = null;
+        }
+    }
+
+    private void post(final UiState next) {
+        main.post(() -> show(next));
+    }
+
+    private void show(UiState next) {
+        state = next;
+        if (listener != null) {
+            listener.onChanged();
+        }
+    }
+}

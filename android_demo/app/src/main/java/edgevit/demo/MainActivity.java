@@ -1,0 +1,134 @@
+package edgevit.demo;
+
+import android.Manifest;
+import android.app.Activity;
+import android.content.ActivityNotFoundException;
+import android.content.Intent;
+import android.content.pm.PackageManager;
+import android.os.Bundle;
+import android.view.TextureView;
+import edgevit.core.Problems;
+
+/** Hosts the screen: keeps the view model over rotation, and does what only an activity can. */
+public final class MainActivity extends Activity implements ClassifierScreen.Host {
+    private static final int PICK = 1;
+    private static final int ALLOW_CAMERA = 2;
+    private static final String CAMERA_OPEN = "camera_open";
+
+    private ClassifierViewModel viewModel;
+    private ClassifierScreen screen;
+    private CameraFeed camera;
+    private boolean isCameraWanted;
+
+    @Override
+    protected void onCreate(Bundle saved) {
+        super.onCreate(saved);
+        setContentView(R.layout.main);
+        Object kept = getLastNonConfigurationInstance();
+        viewModel = kept != null ? (ClassifierViewModel) kept : new ClassifierViewModel(this);
+        screen = new ClassifierScreen(this, viewModel, this);
+        camera = new CameraFeed(this, (TextureView) findViewById(R.id.camera_view), viewModel, this::onCameraFailed);
+        isCameraWanted = saved != null && saved.getBoolean(CAMERA_OPEN);
+    }
+
+    @Override
+    protected void onResume() {
+        super.onResume();
+        viewModel.listen(this::showState);
+        if (isCameraWanted) {
+            openCamera();
+        }
+        showState();
+    }
+
+    @Override
+    protected void onPause() {
+        camera.close();
+        viewModel.listen(null);
+        super.onPause();
+    }
+
+    @Override
+    protected void onSaveInstanceState(Bundle out) {
+        super.onSaveInstanceState(out);
+        out.putBoolean(CAMERA_OPEN, isCameraWanted);
+    }
+
+    @Override
+    public Object onRetainNonConfigurationInstance() {
+        return viewModel;
+    }
+
+    @Override
+    protected void onDestroy() {
+        if (!isChangingConfigurations()) {
+            viewModel.close();
+        }
+        super.onDestroy();
+    }
+
+    @Override
+    public void onPickPressed() {
+        closeCamera();
+        Intent intent = new Intent(Intent.ACTION_GET_CONTENT).addCategory(Intent.CATEGORY_OPENABLE).setType("image/*");
+        try {
+            startActivityForResult(intent, PICK);
+        } catch (ActivityNotFoundException e) {
+            viewModel.report(Problems.noPicker());
+        }
+    }
+
+    @Override
+    protected void onActivityResult(int request, int result, Intent data) {
+        if (request == PICK && result == RESULT_OK && data != null && data.getData() != null) {
+            viewModel.classify(data.getData());
+        }
+    }
+
+    @Override
+    public void onCameraPressed() {
+        if (isCameraWanted) {
+            closeCamera();
+            viewModel.reset();
+        } else if (!getPackageManager().hasSystemFeature(PackageManager.FEATURE_CAMERA_ANY)) {
+            viewModel.report(Problems.noCamera());
+        } else if (checkSelfPermission(Manifest.permission.CAMERA) == PackageManager.PERMISSION_GRANTED) {
+            openCamera();
+        } else {
+            requestPermissions(new String[] {Manifest.permission.CAMERA}, ALLOW_CAMERA);
+        }
+    }
+
+    @Override
+    public void onRequestPermissionsResult(int request, String[] permissions, int[] results) {
+        if (request != ALLOW_CAMERA || results.length == 0) { // Empty: the question was interrupted, not answered.
+            return;
+        }
+        if (results[0] == PackageManager.PERMISSION_GRANTED) {
+            openCamera();
+        } else {
+            viewModel.report(Problems.cameraRefused());
+        }
+    }
+
+    private void openCamera() {
+        isCameraWanted = true;
+        viewModel.reset();
+        camera.open();
+        showState();
+    }
+
+    private void closeCamera() {
+        isCameraWanted = false;
+        camera.close();
+    }
+
+    private void onCameraFailed(edgevit.core.UiState.Problem problem) {
+        closeCamera();
+        viewModel.report(problem);
+    }
+
+    private void showState() {
+        screen.show(isCameraWanted);
+    }
+}

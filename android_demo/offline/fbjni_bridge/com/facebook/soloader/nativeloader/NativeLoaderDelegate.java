@@ -1,0 +1,4 @@
+package com.facebook.soloader.nativeloader;
+
+/** A way of loading libraries; there is only the system's here. */
+public interface NativeLoaderDelegate {}

@@ -1,0 +1,4 @@
+package java.lang.invoke;
+
+/** SIGNATURE STUB, see {@link CallSite}. */
+public abstract class MethodHandle {}

@@ -1,0 +1,7 @@
+package java.lang.invoke;
+
+/** SIGNATURE STUB, see {@link CallSite}. */
+public class MethodHandles {
+    /** SIGNATURE STUB. */
+    public static final class Lookup {}
+}
