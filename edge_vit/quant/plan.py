@@ -119,10 +119,12 @@ def constant_qparams(graph_module: GraphModule, node: object) -> QParams:
 
 
 def is_attention_bias(node: Node) -> bool:
-    """Tell whether `node` adds a constant to scores that go into a softmax."""
-    if node.target != ATEN.add.Tensor:
-        return False
-    return any(is_softmax(user) for user in node.users)
+    """Tell whether `node` adds a constant to scores that go, moved or not, into a softmax."""
+    return node.target == ATEN.add.Tensor and any(_leads_to_softmax(user) for user in node.users)
+
+
+def _leads_to_softmax(node: Node) -> bool:
+    return is_softmax(node) or (node.target in MOVING_OPS and any(_leads_to_softmax(user) for user in node.users))
 
 
 def is_softmax(node: Node) -> bool:
