@@ -267,7 +267,7 @@ def _qat_student(config: TrainConfig, data: _Data) -> _Student:
     import torch
 
     from edge_vit.models.sources import find_weights
-    from edge_vit.quant.checkpoint import save_quantized
+    from edge_vit.quant.checkpoint import quantized_weight_names, save_quantized
     from edge_vit.quant.graph import export_graph
     from edge_vit.quant.pipeline import build_float, pixel_batches
     from edge_vit.quant.plan import make_plan
@@ -287,6 +287,7 @@ def _qat_student(config: TrainConfig, data: _Data) -> _Student:
     example = torch.zeros(2, config.resolution, config.resolution, 3)
     graph = export_graph(float_model.module, example, dynamic_batch=True)
     plan = make_plan(graph)
+    quantized = quantized_weight_names(plan)  # before fake quantization comes between operators and weights
     preprocess = float_model.preprocess
     model = QatModel(graph, plan, ranges, preprocess.mean, preprocess.std)
     checkpoint = config.output_dir / f"{config.model}_int8.safetensors"
@@ -296,7 +297,7 @@ def _qat_student(config: TrainConfig, data: _Data) -> _Student:
         if source.path is not None and source.path.resolve() != float_copy.resolve():
             shutil.copyfile(source.path, float_copy)
         metadata = _metadata(config, data, top1) | {"precision": "int8_qat", "float_file": float_copy.name}
-        save_quantized(checkpoint, module.weights(), module.ranges(), plan, metadata)
+        save_quantized(checkpoint, module.weights(), module.ranges(), quantized, metadata)
 
     def on_epoch(epoch: int) -> None:
         if epoch >= config.epochs - config.freeze_epochs:

@@ -53,20 +53,29 @@ def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def quantized_weight_names(plan: Plan) -> set[str]:
-    """Return the names of the weights that the plan's int8 operators read."""
+    """Return the names of the weights that the plan's int8 operators read, in a graph as exported."""
     return {str(node.args[1].target) for node in plan.int8_nodes if node.target in GEMM_OPS}  # type: ignore[union-attr]
 
 
 def save_quantized(
-    path: Path, weights: Mapping[str, Tensor], ranges: Mapping[str, QParams], plan: Plan, metadata: Mapping[str, Any]
+    path: Path,
+    weights: Mapping[str, Tensor],
+    ranges: Mapping[str, QParams],
+    quantized: set[str],
+    metadata: Mapping[str, Any],
 ) -> None:
-    """Write a quantized checkpoint."""
+    """Write a quantized checkpoint; `quantized` names the weights that are stored as integers.
+
+    Raises:
+        ValueError: If one of those is not among the weights.
+    """
     from edge_vit.models.checkpoint_io import write_checkpoint
 
+    missing = sorted(quantized - set(weights))
+    if missing:
+        raise ValueError(f"{len(missing)} quantized weights are not in the graph ({', '.join(missing[:3])})")
     stored = {name: asdict(qparams) for name, qparams in ranges.items()}
-    write_checkpoint(
-        path, pack(weights, quantized_weight_names(plan)), {**metadata, "form": FORM, "ranges": stored}
-    )
+    write_checkpoint(path, pack(weights, quantized), {**metadata, "form": FORM, "ranges": stored})
 
 
 def ranges_from(metadata: Mapping[str, Any]) -> dict[str, QParams]:
