@@ -71,7 +71,7 @@ def draw(folder: Path, pictures: Sequence[tuple] = PICTURES) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, (name, width, height, mode, kind, orientation) in enumerate(pictures):
-        image = _scene(width, height, number)
+        image = scene(width, height, number)
         if mode in ("RGBA", "LA"):
             image.putalpha(Image.fromarray(np.random.default_rng(number).integers(0, 256, (height, width), np.uint8)))
         image = image.quantize(31) if mode.startswith("P") else image.convert(mode)
@@ -89,12 +89,12 @@ def draw(folder: Path, pictures: Sequence[tuple] = PICTURES) -> list[Path]:
     return paths
 
 
-def _scene(width: int, height: int, seed: int) -> Image.Image:
+def scene(width: int, height: int, seed: int, noise: float = 12) -> Image.Image:
     """Return a picture with gradients, edges, discs and noise, so that every rounding is met."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     base = np.stack([255 * x / width, 255 * y / height, 255 * (x + y) / (width + height)], -1)
-    image = Image.fromarray((base + generator.normal(0, 12, base.shape)).clip(0, 255).astype(np.uint8))
+    image = Image.fromarray((base + generator.normal(0, noise, base.shape)).clip(0, 255).astype(np.uint8))
     pen = ImageDraw.Draw(image)
     for _ in range(12):
         cx, cy, radius = generator.uniform(0, [width, height, max(1.0, min(width, height) / 3)])

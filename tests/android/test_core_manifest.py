@@ -182,6 +182,7 @@ def test_a_missing_model_is_named(install, make_model):
 
 
 def test_json_is_read_as_python_reads_it(ask):
-    texts = ['{"a": [1, -2.5, 1e3, true, false, null], "b": {}}', "[]", '"\\u00e4\\n\\"\\\\\\/"', "12345678901234567890.0", '"🪲"']
+    texts = ['{"a": [1, -2.5, 1e3, true, false, null], "b": {}}', "[]", "12345678901234567890.0", '"🪲"']
+    texts.append('"\\u00e4\\n\\"\\\\\\/"')
     answers = ask(*({"do": "json", "text": text} for text in texts))
     assert [answer["value"] for answer in answers] == [json.loads(text) for text in texts]

@@ -1,0 +1,134 @@
+"""bench_arm through the demo app: the script runs in a real shell, against a stand-in for Android's own commands."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from converters import manifest as manifests
+from edge_vit.bench import via_app
+from edge_vit.bench.machine import MachineError
+from edge_vit.bench.runners import Call, Schedule
+
+SCHEDULE = Schedule(warmup_runs=10, warmup_s=1, max_warmup_s=30, runs=50, min_s=5, max_s=300)
+# What the app would do when it is started, in shell.
+AM = """#!/bin/sh
+echo "$@" >> {log}
+[ "$1" = start ] || exit 1
+cp {record} {files}/bench/bench_arm.json
+"""
+
+
+@pytest.fixture
+def runner(make_model):
+    model = make_model()
+    return via_app.ViaAppRunner(model, manifests.manifest_path(model))
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    """Run a script with commands `pm` and `am` that behave like a phone's; returns code, lines, log, files left."""
+    programs, files, log, record = tmp_path / "bin", tmp_path / "files", tmp_path / "log", tmp_path / "record"
+    programs.mkdir()
+    monkeypatch.setattr(via_app, "FILES", str(files))
+    monkeypatch.setattr(via_app, "POLL_S", 0)
+
+    def run(script, *, is_installed=True, record_text="{}", starts=True):
+        record.write_text(record_text)
+        log.write_text("")
+        (programs / "pm").write_text(f"#!/bin/sh\necho pm $@ >> {log}\nexit {0 if is_installed else 1}\n")
+        am = AM.format(log=log, record=record, files=files) if starts else "#!/bin/sh\nexit 1\n"
+        (programs / "am").write_text(am)
+        for program in programs.iterdir():
+            program.chmod(0o755)
+        path = f"{programs}:{os.environ['PATH']}"
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env={"PATH": path}, timeout=60)
+        left = sorted(p.name for p in files.rglob("*") if p.is_file())
+        return done.returncode, done.stdout.splitlines(), log.read_text(), left
+
+    return run
+
+
+def call(runner, tmp_path):
+    folder = tmp_path / "pushed"
+    folder.mkdir(exist_ok=True)
+    for path in (runner.model, *runner.files().values()):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return Call(
+        folder=str(folder), model=f"./{runner.model.name}", inputs=(), output=None, threads=2, schedule=SCHEDULE
+    )
+
+
+def test_the_app_is_started_with_everything_and_nothing_is_left(runner, phone, tmp_path, ask):
+    request = {"do": "record", "folder": str(runner.model.parent), "model": runner.model.name}
+    made = ask(request | {"samples_us": [4000.0 + i for i in range(60)], "runs": 50})[0]["record"]
+    script = runner.script(call(runner, tmp_path), None)
+    code, lines, log, left = phone(script, record_text=json.dumps(made))
+    assert code == 0 and left == []
+    assert log.splitlines()[1] == (
+        "start -W -S -n edgevit.demo/.BenchActivity --es model demo_int8.pte --es result bench_arm.json --ei threads 2"
+        " --ei warmup_runs 10 --ei runs 50 --ef warmup_seconds 1 --ef max_warmup_seconds 30 --ef seconds 5"
+        " --ef max_seconds 300"
+    )
+    output = runner.parse(lines)
+    assert output.is_complete and output.samples_us == [4000.0 + i for i in range(60)]
+    assert (output.first_us, output.load_us, output.peak_kb) == (9000, 21000, 40960)
+
+
+def test_the_activity_knows_every_extra(runner, tmp_path):
+    source = Path(__file__).parents[2] / "android_demo/app/src/main/java/edgevit/demo/BenchActivity.java"
+    script = runner.script(call(runner, tmp_path), None)
+    for kind, getter in (("es", "getStringExtra"), ("ei", "getIntExtra"), ("ef", "getFloatExtra")):
+        names = [script.split()[i + 1] for i, word in enumerate(script.split()) if word == f"--{kind}"]
+        assert names and all(f'{getter}("{name}"' in source.read_text() for name in names)
+
+
+def test_an_apk_is_installed_first(make_model, phone, tmp_path):
+    model = make_model()
+    (tmp_path / "demo.apk").write_bytes(b"apk")
+    runner = via_app.ViaAppRunner(model, manifests.manifest_path(model), tmp_path / "demo.apk")
+    assert set(runner.files()) == {"demo_int8.pte.json", "edge_vit_demo.apk"} and len(runner.sha256) == 64
+    _, _, log, _ = phone(runner.script(call(runner, tmp_path), None))
+    assert log.splitlines()[:2] == ["pm install -r edge_vit_demo.apk", "pm path edgevit.demo"]
+
+
+@pytest.mark.parametrize(
+    "trouble, code, message",
+    [
+        ({"is_installed": False}, via_app.NOT_INSTALLED, "is not installed; build it"),
+        ({"starts": False}, via_app.NOT_STARTED, "does not start"),
+    ],
+)
+def test_failures_are_told_apart(trouble, code, message, runner, phone, tmp_path):
+    found, lines, _, left = phone(runner.script(call(runner, tmp_path), None), **trouble)
+    assert found == code and message in via_app.explain(code) and left == []
+    assert not runner.parse(lines).is_complete
+
+
+def test_an_app_that_writes_nothing_is_given_up(runner, phone, tmp_path):
+    script = runner.script(call(runner, tmp_path), None).replace("/bench/bench_arm.json", "/bench/other.json")
+    code, _, _, _ = phone(script)
+    assert code == via_app.NO_RESULT and "wrote no result in time" in via_app.explain(code)
+    assert via_app.explain(1) is None
+
+
+def test_what_the_app_says_is_passed_on(runner):
+    line = via_app.RESULT_MARK + json.dumps({"error": "demo_int8.pte: not the file that its manifest describes"})
+    with pytest.raises(MachineError, match=r"could not measure demo_int8\.pte: demo_int8\.pte: not the file"):
+        runner.parse([line])
+
+
+def test_a_cut_line_is_no_result(runner):
+    assert not runner.parse([via_app.RESULT_MARK + '{"rounds": [']).is_complete
+
+
+def test_cores_cannot_be_chosen(runner, tmp_path):
+    with pytest.raises(MachineError, match="an app cannot be pinned to cores"):
+        runner.script(call(runner, tmp_path), 0xF0)
+
+
+def test_a_missing_manifest_is_named(make_model, tmp_path):
+    with pytest.raises(ValueError, match=r"no file .*gone\.json; measuring via the app takes a model"):
+        via_app.ViaAppRunner(make_model(), tmp_path / "gone.json")
