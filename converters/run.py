@@ -10,7 +10,11 @@ from converters.manifest import InputInfo, Manifest, load_for
 
 # Suffix -> "module:function", imported when chosen. The function takes (path, threads) and returns a callable from one
 # input array, of the manifest's shape and type, to the raw output array; integers come out dequantized.
-RUNNERS = {".tflite": "converters.run_tflite:load"}
+RUNNERS = {
+    ".tflite": "converters.run_tflite:load",
+    ".pte": "converters.run_executorch:load",
+    ".mlpackage": "converters.run_coreml:load",
+}
 
 
 class Artefact:

@@ -1,0 +1,219 @@
+"""PyTorch to ExecuTorch (.pte), through XNNPACK.
+
+    model or qdq graph -> graph passes -> torch.export -> partition and lower -> file -> run and compare
+
+The file takes float32 pixels or, with an int8 graph whose input grid is that of pixels, int8 ones (pixel - 128), so
+that no operator is left outside the delegate for its sake. XNNPACK normalises inside.
+"""
+
+import contextlib
+import importlib.metadata
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from converters import graph_passes as passes
+from converters.manifest import sha256_file
+from converters.pte_inspect import PteInspection, inspect_lowered
+from converters.result import ConversionResult, written_whole
+
+_PACKAGES = ("torch", "executorch", "torchao")
+MIN_SQNR_DB = {"fp32": 60.0, "int8": 20.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecuTorchOptions:
+    """How the file presents itself.
+
+    Attributes:
+        integer_input: Take int8 pixels where the graph's first operator would quantize them anyway.
+        etrecord: Where to write an ETRecord, with which ExecuTorch's own inspector names profiled operators.
+    """
+
+    integer_input: bool = True
+    etrecord: Path | None = None
+
+
+def make_options(*, half_precision: bool) -> ExecuTorchOptions:
+    """Return the options for the command's precision flag.
+
+    Raises:
+        ValueError: For half precision, which this target does not have.
+    """
+    if half_precision:
+        raise ValueError("executorch has no fp16 here; leave --fp16 out, or add --int8")
+    return ExecuTorchOptions()
+
+
+def convert(
+    model: nn.Module, example_inputs: tuple[Tensor, ...], output_path: Path, *, options: ExecuTorchOptions
+) -> ConversionResult:
+    """Write `model` as a .pte file and compare it with torch.
+
+    Args:
+        model: A float module in eval mode, or a qdq graph (quantized_decomposed operators).
+        example_inputs: One batch-one input, as the model takes it.
+
+    Raises:
+        ValueError: If an operator has no lowering, or the folder cannot be written.
+        ImportError: If ExecuTorch is not installed; the message names the extra.
+        RuntimeError: If the written file does not compute what the model does.
+    """
+    _require_executorch()
+    graph = passes.owned_graph(model, example_inputs)
+    is_quantized = passes.is_qdq_graph(graph)
+    grid = _prepare(graph, is_quantized, options)
+    inputs = example_inputs if grid is None else tuple(x.to(torch.int8) for x in example_inputs)
+    program, inspection = _lower(graph, inputs, options)
+    precision = "int8" if is_quantized else "fp32"
+    with written_whole(output_path) as temporary:
+        temporary.write_bytes(program.buffer)
+        _check(temporary, model, inputs[0], grid, MIN_SQNR_DB[precision])
+    if options.etrecord is not None:
+        with written_whole(options.etrecord) as temporary:
+            program.get_etrecord().save(str(temporary))
+    return ConversionResult(
+        target="executorch",
+        path=output_path,
+        num_bytes=output_path.stat().st_size,
+        sha256=sha256_file(output_path),
+        precision=precision,
+        input_shape=tuple(inputs[0].shape),
+        delegated_nodes=inspection.num_delegated,
+        total_nodes=inspection.num_delegated + len(inspection.outside),
+        tool_versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        details=_details(inspection, inputs[0], grid),
+    )
+
+
+def _require_executorch() -> None:
+    try:
+        with _quiet():
+            import executorch.exir  # noqa: F401
+    except ImportError as e:
+        message = f"executorch is not installed ({e.name or e}); run: pip install 'edge_vit[executorch]'"
+        raise ImportError(message, name=e.name) from e
+
+
+def _prepare(graph: GraphModule, is_quantized: bool, options: ExecuTorchOptions) -> tuple[float, int] | None:
+    """Bring the graph into the form that XNNPACK takes whole; return the grid of integer inputs, if it takes them."""
+    grid = None
+    if is_quantized:
+        passes.fold_quantized_constants(graph)
+        passes.drop_implied_clamps(graph)
+        passes.quantize_scalars(graph)
+        grid = passes.take_integer_input(graph) if options.integer_input else None
+    passes.float_scalars(graph)
+    passes.split_to_slices(graph)
+    passes.average_over_planes(graph)
+    passes.spell_out_layer_norm(graph)
+    return grid
+
+
+def _lower(
+    graph: GraphModule, inputs: tuple[Tensor, ...], options: ExecuTorchOptions
+) -> tuple[Any, PteInspection]:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+    from torch._export.verifier import SpecViolationError
+
+    with _quiet(), _refusals() as reasons:
+        exported = torch.export.export(graph, inputs)
+        try:
+            lowered = to_edge_transform_and_lower(
+                exported,
+                partitioner=[XnnpackPartitioner(configs=_partitioner_configs())],
+                generate_etrecord=options.etrecord is not None,
+            )
+            inspection = inspect_lowered(lowered, reasons)  # first: what follows changes the graph in place
+            return lowered.to_executorch(), inspection
+        except (RuntimeError, NotImplementedError, AssertionError, SpecViolationError) as e:
+            lines = str(e).strip().splitlines() or [type(e).__name__]
+            raise ValueError(f"executorch has no lowering for this model: {lines[0][:300]}") from e
+
+
+def _partitioner_configs() -> list[Any]:
+    """Return ExecuTorch's configs, but with batched matmul allowed in int8.
+
+    The runtime's XNNPACK has the kernel and the serializer writes it; only the stock partitioner does not offer it
+    (ExecuTorch 1.4.1).
+    """
+    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
+    from executorch.backends.xnnpack.partition.config.generic_node_configs import BMMConfig
+    from executorch.backends.xnnpack.partition.config.xnnpack_config import ConfigPrecisionType
+
+    class Int8BMMConfig(BMMConfig):
+        def supported_precision_types(self) -> list[ConfigPrecisionType]:
+            return [ConfigPrecisionType.FP32, ConfigPrecisionType.STATIC_QUANT]
+
+    return [Int8BMMConfig if config is BMMConfig else config for config in ALL_PARTITIONER_CONFIGS]
+
+
+def _check(path: Path, model: nn.Module, example: Tensor, grid: tuple[float, int] | None, min_sqnr_db: float) -> None:
+    """Run the file on seeded pixels and compare with torch."""
+    from converters.run_executorch import load
+
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, tuple(example.shape), generator=generator).float()
+    scale, zero_point = grid or (1.0, 0)
+    fed = pixels if grid is None else (pixels / scale + zero_point).round().clamp(-128, 127)
+    outputs = torch.from_numpy(load(path, 1)(fed.to(example.dtype).numpy()))
+    with torch.no_grad():
+        expected = model(pixels)
+    noise = (outputs.double() - expected.double()).square().sum()
+    sqnr_db = float(10 * torch.log10(expected.double().square().sum() / noise.clamp(min=1e-30)))
+    if not sqnr_db >= min_sqnr_db:
+        found = f"{sqnr_db:.1f} dB, expected {min_sqnr_db:.0f} or more"
+        raise RuntimeError(f"the .pte does not compute its graph: {found}; nothing was kept")
+
+
+def _details(inspection: PteInspection, example: Tensor, grid: tuple[float, int] | None) -> dict[str, Any]:
+    low, high = (-128.0, 127.0) if grid is not None else (0.0, 255.0)
+    return {
+        "operators": inspection.summary(),
+        "slow_path": inspection.outside,
+        "delegate_calls": inspection.num_delegate_calls,
+        "input_dtype": str(example.dtype).removeprefix("torch."),
+        "input_range": (low, high),
+    }
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[dict[str, str]]:
+    """Collect what the partitioner says about nodes that it refuses: node name -> reason."""
+    reasons: dict[str, str] = {}
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            node = getattr(record.msg, "node", None)
+            if node is not None:
+                reasons.setdefault(node.name, str(record.msg.reason).rstrip("."))
+
+    logger = logging.getLogger("executorch.backends.xnnpack.partition.config")
+    handler, level, propagate = Collector(logging.DEBUG), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        yield reasons
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the SDK's progress and warnings out of our output; errors pass."""
+    nowhere = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        warnings.simplefilter("ignore")
+        yield
