@@ -73,6 +73,16 @@ public final class Probe {
             case "benchmark":
                 benchmark(request, answer);
                 break;
+            case "yuv":
+                yuv(request, answer);
+                break;
+            case "turn":
+                boolean isFront = Boolean.TRUE.equals(request.get("is_front"));
+                answer.put("orientation", Yuv.orientation(whole(request, "sensor"), whole(request, "display"), isFront));
+                break;
+            case "engine":
+                engine(request, answer);
+                break;
             case "states":
                 for (Map.Entry<String, UiState> entry : States.all().entrySet()) {
                     answer.put(entry.getKey(), new ScreenContent(entry.getValue()).toMap());
@@ -177,6 +187,73 @@ public final class Probe {
         answer.put("num_warmup", result.warmupUs.length);
         answer.put("num_samples", result.samplesUs.length);
         answer.put("is_steady", result.isSteady);
+    }
+
+    private static void yuv(Map<String, Object> request, Map<String, Object> answer) throws IOException {
+        Yuv frame = new Yuv(whole(request, "width"), whole(request, "height"));
+        for (int i = 0; i < 3; i++) {
+            int pixelStride = i == 0 ? 1 : whole(request, "pixel_stride");
+            frame.setPlane(i, ByteBuffer.wrap(read(request, "plane" + i)), whole(request, "row_stride" + i), pixelStride);
+        }
+        byte[] rgba = new byte[4 * frame.width * frame.height];
+        frame.toRgba(rgba);
+        Files.write(Paths.get((String) request.get("to")), rgba);
+        answer.put("is_done", true);
+    }
+
+    /** Load a model in a runtime made up for tests, whose logits are the first bytes of its input, and classify one colour. */
+    private static void engine(final Map<String, Object> request, Map<String, Object> answer)
+            throws IOException, ModelException, PictureException {
+        final boolean isBroken = Boolean.TRUE.equals(request.get("is_broken"));
+        RuntimeFactory runtime = new RuntimeFactory() {
+            @Override
+            public String name() {
+                return "Test runtime";
+            }
+
+            @Override
+            public String target() {
+                return (String) request.get("target");
+            }
+
+            @Override
+            public String version() {
+                return "1";
+            }
+
+            @Override
+            public Classifier load(File model, Manifest manifest, int threads) throws ModelException {
+                return new Classifier() {
+                    @Override
+                    public void run(ByteBuffer input, float[] logits) throws ModelException {
+                        if (isBroken || !input.isDirect()) {
+                            throw new ModelException("the runtime failed");
+                        }
+                        for (int i = 0; i < logits.length; i++) {
+                            logits[i] = (input.get(i) & 0xff) / 50f;
+                        }
+                    }
+
+                    @Override
+                    public void close() {}
+                };
+            }
+        };
+        File into = new File((String) request.get("into"));
+        Engine engine = Engine.load(folder(request), (String) request.get("model"), runtime, 1, into);
+        byte[] rgba = new byte[4 * 40 * 40];
+        for (int i = 0; i < rgba.length; i++) {
+            rgba[i] = (byte) (i % 4 == 1 ? 200 : i % 4 == 3 ? 255 : 10);
+        }
+        List<Object> labels = new ArrayList<>();
+        for (Postprocess.Prediction prediction : engine.classify(rgba, 40, 40, Exif.UPRIGHT, 2)) {
+            labels.add(prediction.label);
+        }
+        answer.put("labels", labels);
+        answer.put("is_timed", engine.inferenceUs > 0 && engine.preprocessUs > 0 && engine.runAgain() > 0 && engine.loadUs > 0);
+        Benchmark.Settings settings = new Benchmark.Settings(1, 2, 0, 0, 30, 0, 10);
+        answer.put("num_samples", engine.benchmark(System::nanoTime).run(settings, (warm, n) -> true).samplesUs.length);
+        engine.close();
     }
 
     private static ModelFiles.Source folder(Map<String, Object> request) {
