@@ -84,8 +84,9 @@ class DeployAttention(nn.Module):
         if self.stride == 1:
             q = self.q(x)
         else:
-            grid = x.transpose(1, 2).reshape(x.shape[0], x.shape[2], self.resolution, self.resolution)
-            q = self.q(grid).flatten(2).transpose(1, 2)  # (B, C', H', W') -> (B, N', C')
+            # Permuting four axes at once, where converters to channels-last formats see that nothing moves.
+            grid = x.view(x.shape[0], self.resolution, self.resolution, x.shape[2]).permute(0, 3, 1, 2)
+            q = self.q(grid).permute(0, 2, 3, 1).flatten(1, 2)  # (B, C', H', W') -> (B, N', C')
         q, k, v = (split_heads(t, self.num_heads) for t in (q, self.k(x), self.v(x)))
         x = merge_heads(attend(q, k, v, self.bias), self.num_heads)
         return self.proj(self.act(x))
@@ -224,7 +225,7 @@ class LeViT(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return pooled features, (B, C_last)."""
-        x = self.stem(x).flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, N, C)
+        x = self.stem(x).permute(0, 2, 3, 1).flatten(1, 2)  # (B, C, H, W) -> (B, N, C)
         x = self.stages(x)
         grid = self.config.grid(2)
         # Averaging a grid rather than a token list: runtimes have an int8 mean over two axes, not over one.

@@ -99,8 +99,10 @@ def get_tensor(graph_module: GraphModule, node: object) -> Tensor:
 
 
 def is_constant(node: object) -> bool:
-    """Tell whether an argument is no activation: a number, a parameter or a buffer."""
-    return not isinstance(node, Node) or node.op == "get_attr"
+    """Tell whether an argument is no activation: a number, a parameter, a buffer, or one of these moved."""
+    if not isinstance(node, Node) or node.op == "get_attr":
+        return True
+    return node.op == "call_function" and node.target in MOVING_OPS and is_constant(node.args[0])
 
 
 def value_names(graph_module: GraphModule) -> dict[Node, str]:

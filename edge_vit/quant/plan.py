@@ -110,11 +110,8 @@ def make_plan(graph_module: GraphModule, pixel_input: bool = True) -> Plan:
 
 
 def constant_qparams(graph_module: GraphModule, node: object) -> QParams:
-    """Return the grid of a constant operand: whole numbers for pixels' mean colour, else symmetric by its largest."""
-    value = get_tensor(graph_module, node)
-    largest = float(value.abs().max())
-    if 8.0 <= largest <= 127.0:
-        return QParams(scale=1.0, zero_point=0)
+    """Return the grid of a constant operand, symmetric by its largest value."""
+    largest = float(get_tensor(graph_module, node).abs().max())
     return QParams(scale=max(largest, 1e-6) / 127.0, zero_point=0)
 
 
@@ -166,7 +163,7 @@ def _quantized_values(int8_nodes: list[Node], graph_module: GraphModule) -> set[
         quantized |= {arg for arg in operands if isinstance(arg, Node) and not is_constant(arg)}  # type: ignore[union-attr]
     # What a moving operator reads is on the grid of what it gives.
     for node in reversed(graph_module.graph.nodes):
-        if node in quantized and _is_moving(node) and node.target != ATEN.cat.default:
+        if node in quantized and _is_moving(node) and node.target != ATEN.cat.default and not is_constant(node):
             quantized.add(node.args[0])
     return quantized
 

@@ -1,5 +1,6 @@
 """Turn a graph, its plan and its ranges into a qdq graph, through PT2E."""
 
+import logging
 from collections.abc import Mapping
 
 import torch
@@ -27,6 +28,7 @@ def quantize_graph(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, Q
     Raises:
         ValueError: If a range is missing.
     """
+    silence_torchao()
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     missing = [name for name, group in plan.groups.items() if group.kind != "fixed" and name not in ranges]
@@ -43,6 +45,12 @@ def quantize_graph(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, Q
     return convert_pt2e(prepared, fold_quantize=False)
 
 
+def silence_torchao() -> None:
+    """Keep torchao from reporting on import that its GPU libraries are not for this machine."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def annotate(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]) -> None:
     """Write the plan into the graph's nodes as PT2E annotations."""
     from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
@@ -55,7 +63,9 @@ def annotate(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams
             for source in node.all_input_nodes:
                 if source in plan.group_of:
                     inputs[source] = specs[plan.group_of[source].name]
-        if is_int8:
+        if node.target == ATEN.cat.default and is_int8:  # constants that are joined to activations take their grid
+            inputs |= {part: specs[plan.group_of[node].name] for part in node.args[0] if is_constant(part)}
+        elif is_int8:
             inputs |= _constant_specs(graph_module, node)
         elif is_attention_bias(node):
             inputs |= _bias_spec(graph_module, node)
@@ -79,7 +89,7 @@ def _constant_specs(graph_module: GraphModule, node: Node) -> dict[Node, object]
         weight = node.args[1]
         assert isinstance(weight, Node)
         return {weight: _weight_spec()}
-    if node.target in MATMUL_OPS or node.target == ATEN.cat.default:
+    if node.target in MATMUL_OPS:
         return {}
     return {
         arg: _fixed_spec(constant_qparams(graph_module, arg))
