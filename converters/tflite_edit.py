@@ -50,9 +50,15 @@ def _take_uint8(model: Any, graph: Any, schema: Any) -> None:
     elif tensor.type != schema.TensorType.FLOAT32:
         raise ValueError(f"input type {tensor.type} is not allowed; the graph must take float32 or int8 pixels")
     new = _add_tensor(graph, schema, b"pixels", tensor.shape, schema.TensorType.UINT8, grid=(1.0, 0))
-    # XNNPACK converts between 8-bit grids; a plain uint8 -> float cast it leaves to LiteRT's own kernel.
-    kind = schema.BuiltinOperator.QUANTIZE if is_int8 else schema.BuiltinOperator.DEQUANTIZE
-    graph.operators.insert(0, _make_operator(model, schema, kind, [new], [old]))
+    dequantize, quantize = schema.BuiltinOperator.DEQUANTIZE, schema.BuiltinOperator.QUANTIZE
+    if is_int8:
+        # One QUANTIZE from uint8 to int8 would do, but XNNPACK does not take it. A DEQUANTIZE and a QUANTIZE it takes,
+        # and runs the pair as one table lookup.
+        middle = _add_tensor(graph, schema, b"pixels_float", tensor.shape, schema.TensorType.FLOAT32)
+        graph.operators.insert(0, _make_operator(model, schema, dequantize, [new], [middle]))
+        graph.operators.insert(1, _make_operator(model, schema, quantize, [middle], [old]))
+    else:
+        graph.operators.insert(0, _make_operator(model, schema, dequantize, [new], [old]))
     graph.inputs = [new]
     for signature in model.signatureDefs or []:
         for entry in signature.inputs:
