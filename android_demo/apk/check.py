@@ -27,8 +27,10 @@ UNUSED = ("org/pytorch/executorch/extension/asr/",)
 NATIVE_FLAG = 0x100
 # Written by dx and read by the runtime itself: source.android.com/docs/core/runtime/dex-format.
 SYSTEM_ANNOTATIONS = "Ldalvik/annotation/"
-SHOWN_BADGING = ("package", "sdkVersion", "targetSdkVersion", "uses-permission", "application:", "launchable-activity")
-SHOWN_BADGING += ("native-code",)
+SHOWN_BADGING = (
+    "package", "sdkVersion", "targetSdkVersion", "uses-permission", "application:", "launchable-activity",
+    "native-code",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,8 +108,8 @@ def compile_java(tools: Tools, flavour: str, generated: Path, into: Path) -> Pat
         run([*javac, platform, "-d", stubs, *_java(OFFLINE / "litert_stubs")])
         classpath.append(stubs)
     sources = _java(DEMO / "core" / "src" / "main") + _java(APP / "main" / "java") + _java(generated)
-    for folder in FLAVOURS[flavour]:
-        sources += _java(APP / folder)
+    for name in FLAVOURS[flavour]:
+        sources += _java(APP / name)
     if "runtimeExecutorch" in FLAVOURS[flavour]:
         sources += _java(OFFLINE / "fbjni_bridge")
     run([*javac, platform, "-cp", ":".join(map(str, classpath)), "-d", into, *sources])

@@ -20,8 +20,10 @@ DEX_SUITE, DEX_PACKAGES = "bullseye", ("dalvik-exchange", "libandroid-23-java", 
 EXECUTORCH_NPM = ("react-native-executorch", "0.9.3")
 # The last minor release that ships its AARs inside the npm package; MIT. Only two C++ libraries are taken from it.
 FBJNI_NPM = ("react-native", "0.70.15")
-ANDROGUARD = ("androguard==4.1.4", "loguru==0.7.3", "lxml==6.1.3", "apkInspector==1.3.7", "asn1crypto==1.5.1")
-ANDROGUARD += ("cryptography==50.0.2", "cffi==2.1.1", "colorama==0.4.6", "mutf8==1.1.0")
+ANDROGUARD = (
+    "androguard==4.1.4", "loguru==0.7.3", "lxml==6.1.3", "apkInspector==1.3.7", "asn1crypto==1.5.1",
+    "cryptography==50.0.2", "cffi==2.1.1", "colorama==0.4.6", "mutf8==1.1.0",
+)  # fmt: skip
 ABI = "arm64-v8a"
 
 
