@@ -117,7 +117,10 @@ def resize_and_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     width, height = resized_size(image.width, image.height, preprocess.resize)
     if width * height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are too long and narrow; crop the picture first")
-    if (width, height) != image.size:
+    # One pass a call, across before down: Pillow 13 swaps the two for tall pictures, and each pass rounds.
+    if width != image.width:
+        image = image.resize((width, image.height), _RESAMPLING[preprocess.interpolation])
+    if height != image.height:
         image = image.resize((width, height), _RESAMPLING[preprocess.interpolation])
     left, top = (width - preprocess.resolution) // 2, (height - preprocess.resolution) // 2
     side = preprocess.resolution

@@ -19,14 +19,15 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
         from executorch.runtime import Runtime
     except ImportError as e:
         raise ImportError("running .pte files needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
+    if portable_lib._threadpool_get_thread_count() != threads:
+        # One pool for the whole process, and loaded methods keep a pointer to it: only before this one is loaded.
+        portable_lib._unsafe_reset_threadpool(threads)
     try:
         program = Runtime.get().load_program(path.read_bytes())
         method = program.load_method("forward")
     except RuntimeError as e:
         raise ValueError(f"{path}: ExecuTorch cannot load it ({str(e).splitlines()[0]})") from e
     assert method is not None
-    if portable_lib._threadpool_get_thread_count() != threads:
-        portable_lib._unsafe_reset_threadpool(threads)  # one pool for the whole process; unsafe only while it works
     counts = method.metadata.num_inputs(), method.metadata.num_outputs()
     if counts != (1, 1):
         raise ValueError(f"{path}: has {counts[0]} inputs and {counts[1]} outputs; a classifier has one of each")
