@@ -59,8 +59,11 @@ def reference(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(
     "size, resolution, crop_pct",
-    [((97, 61), 32, 1.0), ((61, 97), 32, 0.875), ((20, 33), 48, 0.9), ((48, 48), 48, 1.0), ((500, 375), 64, 0.95), ((61, 297), 32, 1.0)],
-)
+    [
+        ((97, 61), 32, 1.0), ((61, 97), 32, 0.875), ((20, 33), 48, 0.9), ((48, 48), 48, 1.0), ((500, 375), 64, 0.95),
+        ((61, 297), 32, 1.0),
+    ],
+)  # fmt: skip
 def test_pixels_equal_the_written_out_arithmetic(interpolation, size, resolution, crop_pct):
     pixels = np.random.default_rng(7).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     preprocess = Preprocess(resolution=resolution, crop_pct=crop_pct, interpolation=interpolation)
