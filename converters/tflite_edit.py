@@ -31,6 +31,7 @@ def edit_model(
     if uint8_input:
         _take_uint8(model, graph, schema)
     _give_float(model, graph, schema)
+    _free_softmax(model, graph, schema)
     if stored_constants is not None:
         _shrink_constants(model, graph, schema, stored_constants)
     builder = flatbuffers.Builder(len(flatbuffer) + 4096)
@@ -78,6 +79,30 @@ def _give_float(model: Any, graph: Any, schema: Any) -> None:
     for signature in model.signatureDefs or []:
         for entry in signature.outputs:
             entry.tensorIndex, entry.name = new, b"logits"
+
+
+def _free_softmax(model: Any, graph: Any, schema: Any) -> None:
+    """Give every int8 SOFTMAX a DEQUANTIZE before and a QUANTIZE after it, so that it computes in float.
+
+    The lowering tool makes a softmax between two int8 values an int8 one, whose output grid is fixed to 1/256 and which
+    XNNPACK does not take. It happens where nothing stands between scores and softmax: no bias, or one of zeros.
+    """
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    operators = []
+    for op in graph.operators:
+        is_softmax = codes[op.opcodeIndex] == schema.BuiltinOperator.SOFTMAX
+        if not is_softmax or graph.tensors[op.inputs[0]].type != schema.TensorType.INT8:
+            operators.append(op)
+            continue
+        before, after = int(op.inputs[0]), int(op.outputs[0])
+        name, float32 = graph.tensors[after].name, schema.TensorType.FLOAT32
+        scores = _add_tensor(graph, schema, name + b"_scores", graph.tensors[before].shape, float32)
+        shares = _add_tensor(graph, schema, name + b"_float", graph.tensors[after].shape, float32)
+        operators.append(_make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [before], [scores]))
+        op.inputs, op.outputs = [scores], [shares]
+        operators.append(op)
+        operators.append(_make_operator(model, schema, schema.BuiltinOperator.QUANTIZE, [shares], [after]))
+    graph.operators = operators
 
 
 def _shrink_constants(model: Any, graph: Any, schema: Any, stored: str) -> None:

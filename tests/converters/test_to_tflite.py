@@ -1,0 +1,71 @@
+"""Lowering to TFLite: what the tool would do by itself and must not."""
+
+import pytest
+import torch
+from torch import nn
+
+from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from converters.run_tflite import load
+from converters.tflite_inspect import inspect
+from converters.to_tflite import TFLiteOptions, convert
+from edge_vit.layers.attention import merge_heads, split_heads
+from edge_vit.layers.pixel_input import PixelInput
+from edge_vit.quant.graph import export_graph
+from edge_vit.quant.plan import make_plan
+from edge_vit.quant.ptq import calibrate
+from edge_vit.quant.quantizer import quantize_graph
+
+pytestmark = pytest.mark.needs_tflite
+
+
+class _PlainAttention(nn.Module):
+    """A convolution and one attention without bias: scores go straight into the softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.q, self.k, self.v, self.head = (nn.Linear(8, 8) for _ in range(4))
+
+    def forward(self, x):
+        x = self.stem(x).permute(0, 2, 3, 1).flatten(1, 2)
+        q, k, v = (split_heads(linear(x), 2) for linear in (self.q, self.k, self.v))
+        scores = torch.bmm(q, k.transpose(1, 2))
+        return self.head(merge_heads(torch.bmm(scores.softmax(-1), v), 2).mean(1))
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    torch.manual_seed(0)
+    model = PixelInput(_PlainAttention().eval(), 16, IMAGENET_MEAN, IMAGENET_STD).eval()
+    batches = [torch.randint(0, 256, (1, 16, 16, 3)).float() for _ in range(8)]
+    graph = export_graph(model, batches[0])
+    plan = make_plan(graph)
+    ranges = calibrate(graph, plan, batches)
+    qdq = quantize_graph(graph, plan, ranges)
+    path = tmp_path_factory.mktemp("tflite") / "plain_int8.tflite"
+    return convert(qdq, (batches[0],), path, options=TFLiteOptions()), qdq, batches, path
+
+
+def test_softmax_without_bias_stays_float(converted):
+    result, _, _, path = converted
+    counts = inspect(path).counts
+    assert counts["SOFTMAX"] == {"float32": 1} and counts["BATCH_MATMUL"] == {"int8": 2}
+    assert result.precision == "int8" and result.input_shape == (1, 16, 16, 3)
+
+
+def test_file_agrees_with_the_qdq_graph(converted):
+    _, qdq, batches, path = converted
+    call = load(path, 1)
+    for batch in batches:
+        expected = qdq(batch).detach().numpy()
+        actual = call(batch.numpy().astype("uint8"))
+        assert abs(actual - expected).max() < 0.05 * abs(expected).max() + 1e-6
+
+
+def test_training_mode_and_mixed_options_are_refused(converted, tmp_path):
+    _, qdq, batches, _ = converted
+    with pytest.raises(ValueError, match="training mode"):
+        convert(_PlainAttention().train(), (torch.zeros(1, 3, 16, 16),), tmp_path / "x.tflite", options=TFLiteOptions())
+    with pytest.raises(ValueError, match="half_precision is for float graphs"):
+        convert(qdq, (batches[0],), tmp_path / "x.tflite", options=TFLiteOptions(half_precision=True))
+    assert not any(tmp_path.iterdir())
