@@ -86,7 +86,8 @@ def drop_implied_clamps(graph: GraphModule) -> int:
 def quantize_scalars(graph: GraphModule) -> int:
     """Give a whole number that is added to or multiplied with integers the form of an int8 constant.
 
-    A plain number makes a partitioner take the whole operator for a float one.
+    A plain number makes a partitioner take the whole operator for a float one. The constant has as many axes as its
+    partner: with fewer, XNNPACK's lowering turns pictures to (B, C, H, W) and back around the operator.
     """
     changed = 0
     for node in list(graph.graph.nodes):
@@ -96,7 +97,8 @@ def quantize_scalars(graph: GraphModule) -> int:
         number = float(node.args[1])
         if not number.is_integer() or abs(number) > 127 or not all(is_quantize(user) for user in node.users):
             continue
-        constant = add_constant(graph, node, torch.full((1,), int(number), dtype=torch.int8))
+        rank = len(shape_of(node.args[0]) or (1,))
+        constant = add_constant(graph, node, torch.full((1,) * rank, int(number), dtype=torch.int8))
         dequantize = node.args[0].target
         with graph.graph.inserting_before(node):
             real = graph.graph.call_function(dequantize, (constant, 1.0, 0, -127, 127, torch.int8))
@@ -164,6 +166,78 @@ def split_to_slices(graph: GraphModule) -> int:
             graph.graph.erase_node(user)
         changed += 1
     return finish(graph, changed)
+
+
+def copy_when_turning(graph: GraphModule) -> int:
+    """Write transpose and permute as the copying form, whose result lies in order.
+
+    A reshape of a turned tensor exports as a clone and a view, and a partitioner finds no integers around the clone.
+    """
+    changed = 0
+    for node in list(graph.graph.nodes):
+        if node.target not in (ATEN.transpose.int, ATEN.permute.default):
+            continue
+        shape = shape_of(node)
+        if shape is None:
+            continue
+        if node.target == ATEN.permute.default:
+            order = [axis % len(shape) for axis in node.args[1]]
+        else:
+            order = list(range(len(shape)))
+            first, second = (axis % len(shape) for axis in node.args[1:3])
+            order[first], order[second] = order[second], order[first]
+        node.target, node.args, node.kwargs = ATEN.permute_copy.default, (node.args[0], order), {}
+        changed += 1
+    return finish(graph, changed)
+
+
+def turn_once(graph: GraphModule) -> int:
+    """Join two permutations with a view between that only drops a leading axis of one: heads split, keys transposed."""
+    changed = 0
+    for node in list(graph.graph.nodes):
+        if node.target != ATEN.permute_copy.default or _order(node) != [0, 2, 1]:
+            continue
+        view = _only_source(node)
+        if view is None or view.target not in (ATEN.view.default, ATEN.reshape.default):
+            continue
+        turn, shape = _only_source(view), shape_of(view)
+        if turn is None or turn.target != ATEN.permute_copy.default or shape_of(turn) != (1, *(shape or ())):
+            continue
+        order = _order(turn)
+        turn.args = (turn.args[0], [*order[:2], order[3], order[2]])
+        view.args = (view.args[0], [shape[0], shape[2], shape[1]])  # type: ignore[index]
+        for changed_node in (turn, view):
+            changed_node.meta = {k: v for k, v in changed_node.meta.items() if k not in ("val", "tensor_meta")}
+        node.replace_all_uses_with(node.args[0])
+        graph.graph.erase_node(node)
+        changed += 1
+    return finish(graph, changed)
+
+
+def drop_repeated_qdq(graph: GraphModule) -> int:
+    """Remove a quantize operator that reads what was just dequantized from the same grid."""
+    dropped = 0
+    for node in list(graph.graph.nodes):
+        source = node.args[0] if is_quantize(node) else None
+        if source is not None and is_dequantize(source) and node.args[1:] == source.args[1:]:
+            node.replace_all_uses_with(source.args[0])
+            graph.graph.erase_node(node)
+            dropped += 1
+    return finish(graph, dropped)
+
+
+def _order(node: Node) -> list[int]:
+    return [int(axis) for axis in node.args[1]]  # type: ignore[union-attr, arg-type]
+
+
+def _only_source(node: Node) -> Node | None:
+    """Return what `node` reads, past a quantize and dequantize pair, if nothing else reads it."""
+    source = node.args[0]
+    while is_dequantize(source) or is_quantize(source):
+        if len(source.users) != 1:
+            return None
+        source = source.args[0]
+    return source if isinstance(source, Node) and len(source.users) == 1 else None
 
 
 def spell_out_layer_norm(graph: GraphModule) -> int:

@@ -130,19 +130,20 @@ def take_planar_picture(graph: GraphModule) -> tuple[float, tuple[float, float, 
     """Let a graph of pixels (1, H, W, 3) take (1, 3, H, W), as Core ML's images come; return its new scale and bias.
 
     Where the graph begins by subtracting a mean and turning to (1, 3, H, W), both leave it: Core ML subtracts the mean
-    as the picture's bias. Otherwise one permutation goes in front.
+    as the picture's bias. Where it frames the picture with constants before turning it, the constants are turned
+    instead. Otherwise one permutation goes in front.
     """
     (source,) = [node for node in graph.graph.nodes if node.op == "placeholder"]
     value = source.meta["val"]
     found = _mean_and_turn(graph, source)
     planar = value.permute(0, 3, 1, 2).contiguous()
-    if found is None:
+    bias = (0.0, 0.0, 0.0)
+    if found is None and not _turn_frame(graph, source):
         with graph.graph.inserting_after(source):
             turned = graph.graph.call_function(passes.ATEN.permute.default, (source, [0, 2, 3, 1]))
         turned.meta["val"] = value
         source.replace_all_uses_with(turned, delete_user_cb=lambda user: user is not turned)
-        bias = (0.0, 0.0, 0.0)
-    else:
+    elif found is not None:
         mean, turn = found
         turn.replace_all_uses_with(source)
         bias = (-mean[0], -mean[1], -mean[2])
@@ -167,6 +168,41 @@ def _mean_and_turn(graph: GraphModule, source: Node) -> tuple[list[float], Node]
         elif node.target not in _MOVES and not passes.is_quantize(node) and not passes.is_dequantize(node):
             return None
     return None
+
+
+def _turn_frame(graph: GraphModule, source: Node) -> bool:
+    """Join constants to the picture in its turned form, if concatenations are all that lies before it is turned."""
+    joins, node = [], source
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        if node.target == passes.ATEN.permute.default:
+            break
+        if node.target == passes.ATEN.cat.default:
+            joins.append(node)
+        elif not passes.is_quantize(node) and not passes.is_dequantize(node):
+            return False
+    if not joins or node.target != passes.ATEN.permute.default or list(node.args[1]) != [0, 3, 1, 2]:  # type: ignore
+        return False
+    constants = [_constant_behind(part) for join in joins for part in join.args[0]]  # type: ignore[union-attr]
+    if sum(constant is None for constant in constants) != len(joins):
+        return False
+    for constant in filter(None, constants):
+        turned = passes.get_tensor(graph, constant).permute(0, 3, 1, 2).contiguous()
+        replacement = passes.add_constant(graph, constant, turned)
+        constant.replace_all_uses_with(replacement)
+        graph.graph.erase_node(constant)
+    for join in joins:
+        axis = join.args[1] if len(join.args) > 1 else 0
+        join.args = (join.args[0], {0: 0, 1: 2, 2: 3, 3: 1}[axis % 4])  # type: ignore[operator, index]
+    node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+    return True
+
+
+def _constant_behind(node: Any) -> Node | None:
+    """Return the constant that `node` is or dequantizes, if nothing else reads it; None for an activation."""
+    while passes.is_dequantize(node) or passes.is_quantize(node):
+        node = node.args[0]
+    return node if node.op == "get_attr" and len(node.users) == 1 else None
 
 
 def _mean_of_row(graph: GraphModule, node: Any) -> list[float] | None:

@@ -155,8 +155,10 @@ def test_ctrl_c_cleans_the_device(devices: VirtualDevices, tiny_int8: Path) -> N
     serial = devices.serials[0]
     command = [sys.executable, "-m", "edge_vit.bench_arm", str(tiny_int8), "--serial", serial, "--adb", devices.adb()]
     running = subprocess.Popen(
-        [*command, "--emulated-runs", LONG, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*command, "--emulated-runs", LONG, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A test run in the background ignores SIGINT and its children inherit that; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert running.stderr is not None
     try:
         for line in running.stderr:

@@ -9,7 +9,7 @@ from converters import graph_passes as passes
 from converters.graph_passes import ATEN
 
 PASSES = ("fold_quantized_constants", "drop_implied_clamps", "quantize_scalars", "float_scalars", "split_to_slices",
-          "average_over_planes")  # fmt: skip
+          "average_over_planes", "copy_when_turning")  # fmt: skip
 
 
 def targets(graph: GraphModule) -> list[str]:
@@ -49,7 +49,7 @@ def test_folded_weights_are_integers_and_the_floats_are_gone(
     small_qdq: GraphModule, small_example: tuple[Tensor, ...]
 ) -> None:
     graph = passes.owned_graph(small_qdq, small_example)
-    assert passes.fold_quantized_constants(graph) == 9  # seven layers, row mean, attention bias
+    assert passes.fold_quantized_constants(graph) == 10  # seven layers, the border's two sides, attention bias
     kinds = [tensor.dtype for _, tensor in [*graph.named_parameters(), *graph.named_buffers()] if tensor.dim() > 1]
     assert set(kinds) == {torch.int8}
     assert passes.fold_quantized_constants(graph) == 0
@@ -107,6 +107,21 @@ def test_layer_norm_spelled_out(has_affine: bool) -> None:
 
 def test_layer_norm_over_two_axes_stays() -> None:
     assert passes.spell_out_layer_norm(owned(nn.LayerNorm((5, 24)), 2, 5, 24)) == 0
+
+
+def test_heads_split_and_keys_transposed_at_once(small_qdq: GraphModule, small_example: tuple[Tensor, ...]) -> None:
+    class Keys(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            heads = x.view(1, 6, 2, 4).transpose(1, 2).reshape(2, 6, 4)
+            return torch.bmm(heads.transpose(1, 2), torch.ones(2, 6, 3)) + x.view(2, 4, 6).transpose(1, 2).sum()
+
+    graph = owned(Keys(), 1, 6, 8)
+    assert passes.turn_once(graph) == 0
+    assert passes.copy_when_turning(graph) == 3
+    assert passes.turn_once(graph) == 1
+    assert [n.args[1] for n in graph.graph.nodes if n.target == ATEN.permute_copy.default] == [[0, 2, 3, 1], [0, 2, 1]]
+    x = torch.randn(1, 6, 8)
+    assert torch.allclose(graph(x), Keys()(x), atol=1e-5)
 
 
 def test_uneven_and_negative_splits() -> None:
