@@ -63,6 +63,12 @@ class _Recorder(Interpreter):
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
-        if n.name in self.wanted and isinstance(value, Tensor) and value.dtype.is_floating_point:
+        if n.target == torch.ops.quantized_decomposed.dequantize_per_tensor.default:
+            # What the graph goes on with is the rounded value: it counts as the value of the operator that computed it.
+            quantize = n.args[0]
+            source = quantize.args[0] if isinstance(quantize, Node) and quantize.args else None
+            if isinstance(source, Node) and source.name in self.wanted:
+                self.values[source.name] = value
+        elif n.name in self.wanted and isinstance(value, Tensor) and value.dtype.is_floating_point:
             self.values[n.name] = value
         return value
