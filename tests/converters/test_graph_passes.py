@@ -55,6 +55,19 @@ def test_folded_weights_are_integers_and_the_floats_are_gone(
     assert passes.fold_quantized_constants(graph) == 0
 
 
+def test_requantizing_on_the_same_grid_is_dropped(small_qdq: GraphModule, small_example: tuple[Tensor, ...]) -> None:
+    graph = passes.owned_graph(small_qdq, small_example)
+    assert passes.drop_repeated_qdq(graph) == 0
+    node = next(node for node in graph.graph.nodes if passes.is_dequantize(node) and passes.is_quantize(node.args[0]))
+    with graph.graph.inserting_after(node):
+        again = graph.graph.call_function(node.args[0].target, (node, *node.args[1:]))
+    with graph.graph.inserting_after(again):
+        real = graph.graph.call_function(node.target, (again, *node.args[1:]))
+    node.replace_all_uses_with(real, delete_user_cb=lambda user: user is not again)
+    graph.recompile()
+    assert passes.drop_repeated_qdq(graph) == 1
+
+
 def test_integer_input(small_qdq: GraphModule, small_example: tuple[Tensor, ...], small_pictures: object) -> None:
     graph = passes.owned_graph(small_qdq, small_example)
     assert passes.take_integer_input(graph) == (1.0, -128)

@@ -65,9 +65,9 @@ def test_float_classifier(
     assert answer["classLabel_probs"][best] == pytest.approx(answer["classLabel_probs"][answer["classLabel"]], abs=1e-3)
     assert list(answer["classLabel_probs"]) == list(LABELS)
     assert sum(answer["classLabel_probs"].values()) == pytest.approx(1, abs=1e-3)
-    # The mean is the picture's bias, and nothing turns the picture around.
-    first = [o.kind for o in program.program.block.operations if o.kind not in ("const", "cast")][:2]
-    assert first == ["concat", "concat"], "the border of mean colour; no transposition before it"
+    # The border of mean colour, then the convolution: nothing turns the picture around.
+    first = [o.kind for o in program.program.block.operations if o.kind not in ("const", "cast")][:3]
+    assert first == ["concat", "concat", "conv"]
     kinds = {precision for by in result.details["operators"].counts.values() for precision in by}
     assert kinds == ({"float32"} if precision == "fp32" else {"fp16"})
     assert sorted(p.name for p in path.iterdir()) == ["Data", "Manifest.json"]
@@ -135,6 +135,27 @@ def test_pixels_without_a_mean_are_turned_once() -> None:
     assert take_planar_picture(graph) == (1.0, (0.0, 0.0, 0.0))
     x = torch.rand(1, 4, 5, 3)
     assert torch.allclose(graph(x.permute(0, 3, 1, 2)), x.mean((1, 2)))
+
+
+def test_a_mean_that_is_subtracted_becomes_the_pictures_bias() -> None:
+    class MeanFirst(nn.Module):
+        row: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("row", torch.tensor([1.0, 2.0, 3.0]).repeat(5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.reshape(-1, 4, 15) - self.row
+            return x.view(-1, 4, 5, 3).permute(0, 3, 1, 2).square().mean((2, 3))
+
+    graph = graph_passes.owned_graph(MeanFirst().eval(), (torch.zeros(1, 4, 5, 3),))
+    scale, bias = take_planar_picture(graph)
+    assert (scale, bias) == (1.0, (-1.0, -2.0, -3.0))
+    assert graph_passes.ATEN.permute.default not in {node.target for node in graph.graph.nodes}
+    x = torch.rand(1, 4, 5, 3)
+    picture = x.permute(0, 3, 1, 2) + torch.tensor(bias).view(1, 3, 1, 1)
+    assert torch.allclose(graph(picture), MeanFirst()(x))
 
 
 def test_a_failed_or_interrupted_conversion_leaves_nothing(

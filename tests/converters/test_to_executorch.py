@@ -3,7 +3,9 @@
 import errno
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from torch.fx import GraphModule
 from converters import run_executorch, to_executorch
 from converters.manifest import sha256_file
 from converters.to_executorch import ExecuTorchOptions, convert, make_options
+from converters.xnnpack_graph import cancel_turns
 
 pytestmark = [
     pytest.mark.needs_executorch,
@@ -145,6 +148,35 @@ def test_the_runner_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "executorch.runtime", None)
     with pytest.raises(ImportError, match=r"pip install 'edge_vit\[executorch\]'"):
         run_executorch.load(path, 1)
+
+
+def test_turns_that_undo_each_other_are_cancelled() -> None:
+    @dataclass
+    class XNNStaticTranspose:
+        input_id: int
+        output_id: int
+        perm: list[int]
+
+    @dataclass
+    class XNNAdd:
+        input1_id: int
+        input2_id: int
+        output_id: int
+
+    def graph(*nodes: object) -> SimpleNamespace:
+        return SimpleNamespace(xnodes=[SimpleNamespace(xnode_union=node) for node in nodes], output_ids=[9])
+
+    there, back, add = XNNStaticTranspose(0, 1, [0, 3, 1, 2]), XNNStaticTranspose(1, 2, [0, 2, 3, 1]), XNNAdd(2, 2, 9)
+    small = graph(there, back, add)
+    assert cancel_turns(small) == 1
+    assert [node.xnode_union for node in small.xnodes] == [XNNAdd(0, 0, 9)]
+    other = graph(XNNStaticTranspose(0, 1, [0, 3, 1, 2]), XNNStaticTranspose(1, 2, [0, 3, 1, 2]), XNNAdd(2, 2, 9))
+    assert cancel_turns(other) == 0 and len(other.xnodes) == 3
+    read_twice = graph(XNNStaticTranspose(0, 1, [0, 2, 1]), XNNStaticTranspose(1, 2, [0, 2, 1]), XNNAdd(1, 2, 9))
+    assert cancel_turns(read_twice) == 1
+    assert [node.xnode_union for node in read_twice.xnodes] == [XNNStaticTranspose(0, 1, [0, 2, 1]), XNNAdd(1, 0, 9)]
+    last = graph(XNNStaticTranspose(0, 1, [0, 2, 1]), XNNStaticTranspose(1, 9, [0, 2, 1]))
+    assert cancel_turns(last) == 0
 
 
 @pytest.mark.slow
