@@ -154,11 +154,9 @@ def test_one_of_two_devices_dies_half_way(devices: VirtualDevices, tiny_int8: Pa
 def test_ctrl_c_cleans_the_device(devices: VirtualDevices, tiny_int8: Path) -> None:
     serial = devices.serials[0]
     command = [sys.executable, "-m", "edge_vit.bench_arm", str(tiny_int8), "--serial", serial, "--adb", devices.adb()]
-    running = subprocess.Popen(
-        [*command, "--emulated-runs", LONG, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A test run in the background ignores SIGINT and its children inherit that; a user's terminal does not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    # A test run in the background ignores SIGINT and its children inherit that; a user's terminal does not.
+    heeding = ["env", "--default-signal=INT", *command, "--emulated-runs", LONG, "--json"]
+    running = subprocess.Popen(heeding, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None
     try:
         for line in running.stderr:
