@@ -17,6 +17,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from converters.graph_passes import is_qdq_graph
 from converters.manifest import sha256_file
 from converters.result import ConversionResult, written_whole
 from converters.tflite_edit import edit_model
@@ -81,13 +82,6 @@ def convert(
         total_nodes=len(inspection.operators),
         tool_versions={name: importlib.metadata.version(name) for name in _PACKAGES},
         details={"operators": inspection.summary(), "slow_path": inspection.slow_path},
-    )
-
-
-def is_qdq_graph(model: nn.Module) -> bool:
-    """Tell whether a graph carries quantize and dequantize operators."""
-    return isinstance(model, GraphModule) and any(
-        getattr(node.target, "namespace", "") == "quantized_decomposed" for node in model.graph.nodes
     )
 
 
