@@ -32,6 +32,8 @@ def edit_model(
         _take_uint8(model, graph, schema)
     _give_float(model, graph, schema)
     _free_softmax(model, graph, schema)
+    _restore_matmuls(model, graph, schema)
+    _fuse_relu(model, graph, schema)
     if stored_constants is not None:
         _shrink_constants(model, graph, schema, stored_constants)
     builder = flatbuffers.Builder(len(flatbuffer) + 4096)
@@ -103,6 +105,58 @@ def _free_softmax(model: Any, graph: Any, schema: Any) -> None:
         operators.append(op)
         operators.append(_make_operator(model, schema, schema.BuiltinOperator.QUANTIZE, [shares], [after]))
     graph.operators = operators
+
+
+def _restore_matmuls(model: Any, graph: Any, schema: Any) -> None:
+    """Make every FULLY_CONNECTED with computed weights the BATCH_MATMUL that it was.
+
+    The lowering tool turns an int8 matrix product of batch one into a transposition and a FULLY_CONNECTED, of which
+    XNNPACK takes only those with constant weights.
+    """
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    makers = {int(op.outputs[0]): op for op in graph.operators}
+    for op in graph.operators:
+        if codes[op.opcodeIndex] != schema.BuiltinOperator.FULLY_CONNECTED or int(op.inputs[1]) not in makers:
+            continue
+        options = op.builtinOptions
+        if options.fusedActivationFunction or (len(op.inputs) > 2 and op.inputs[2] >= 0):
+            continue  # a matrix product has neither; it stays, and is counted as slow
+        left, right = (int(index) for index in op.inputs[:2])
+        flip = makers[right]
+        is_flipped = codes[flip.opcodeIndex] == schema.BuiltinOperator.TRANSPOSE and _swaps_last(model, graph, flip)
+        op.inputs = [left, int(flip.inputs[0]) if is_flipped else right]
+        op.opcodeIndex = _opcode(model, schema, schema.BuiltinOperator.BATCH_MATMUL)
+        op.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
+        op.builtinOptions = schema.BatchMatMulOptionsT()
+        op.builtinOptions.adjY = not is_flipped
+    used = {int(index) for op in graph.operators for index in op.inputs} | {int(index) for index in graph.outputs}
+    graph.operators = [op for op in graph.operators if used & {int(index) for index in op.outputs}]
+
+
+def _swaps_last(model: Any, graph: Any, transpose: Any) -> bool:
+    """Tell whether a TRANSPOSE swaps the last two axes and keeps the others."""
+    data = model.buffers[graph.tensors[transpose.inputs[1]].buffer].data
+    axes = np.frombuffer(bytes(data), np.int32).tolist()
+    return axes == [*range(len(axes) - 2), len(axes) - 1, len(axes) - 2]
+
+
+def _fuse_relu(model: Any, graph: Any, schema: Any) -> None:
+    """Write every int8 RELU as the addition of zero with a ReLU fused into it, which XNNPACK takes."""
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    for op in graph.operators:
+        tensor = graph.tensors[op.inputs[0]]
+        is_relu = codes[op.opcodeIndex] == schema.BuiltinOperator.RELU
+        if not is_relu or tensor.type != schema.TensorType.INT8:
+            continue
+        zero = _add_tensor(graph, schema, b"zero", (), tensor.type, grid=(float(tensor.quantization.scale[0]), 0))
+        buffer = schema.BufferT()
+        buffer.data = np.zeros(1, np.uint8)
+        model.buffers.append(buffer)
+        graph.tensors[zero].buffer = len(model.buffers) - 1
+        op.inputs = [int(op.inputs[0]), zero]
+        op.opcodeIndex = _opcode(model, schema, schema.BuiltinOperator.ADD)
+        op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
+        op.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
 
 
 def _shrink_constants(model: Any, graph: Any, schema: Any, stored: str) -> None:

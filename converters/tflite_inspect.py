@@ -30,6 +30,8 @@ XNNPACK_INT8 = frozenset({
 _WEIGHTED = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL", "EMBEDDING_LOOKUP", "GATHER"}
 )
+# Ratios of input to output scale that XNNPACK takes, from, to below; of a product, the input scales' product.
+_SCALE_RATIOS = {"ADD": (2.0**-10, 2.0**8), "SUB": (2.0**-10, 2.0**8), "MUL": (2.0**-16, 2.0**8)}
 _FLOATS: tuple[Precision, ...] = ("float32", "fp16", "weights_only")
 _IDENTIFIER = b"TFL3"
 
@@ -311,6 +313,13 @@ def _slow_reason(op: OperatorInfo, tensors: Sequence[TensorInfo], constant: Any)
             return "both sides must be int8"
         if any(right.zero_points):
             return f"right-hand side has zero point {right.zero_points[0]}, must be 0"
+    if op.type == "FULLY_CONNECTED" and not tensors[op.inputs[1]].is_constant:
+        return "computed weights, must be constant"
+    if op.type in _SCALE_RATIOS:
+        low, high = _SCALE_RATIOS[op.type]
+        wrong = [ratio for ratio in _scale_ratios(op, tensors) if not low <= ratio < high]
+        if wrong:
+            return f"input scale is {wrong[0]:.3g} of the output's, must be from {low:.3g} to below {high:g}"
     if op.type == "MEAN":
         rank = len(tensors[op.inputs[0]].shape)
         axes = sorted(int(axis) % rank for axis in np.ravel(constant(op.inputs[1])))
@@ -320,6 +329,13 @@ def _slow_reason(op: OperatorInfo, tensors: Sequence[TensorInfo], constant: Any)
     if op.type in ("CONCATENATION", "SPLIT") and not 2 <= parts <= 4:
         return f"{parts} parts, must be 2 to 4"
     return None
+
+
+def _scale_ratios(op: OperatorInfo, tensors: Sequence[TensorInfo]) -> list[float]:
+    scales = [tensors[i].scales[0] for i in (*op.inputs, *op.outputs)]
+    if op.type == "MUL":
+        return [scales[0] * scales[1] / scales[2]]
+    return [scale / scales[2] for scale in scales[:2]]
 
 
 def _constant(model: Any, graph: Any, tensors: Sequence[TensorInfo], index: int) -> np.ndarray:

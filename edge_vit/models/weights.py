@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_vit.layers.attention_bias import resize_bias_table
 from edge_vit.models.checkpoint_io import read_checkpoint
 from edge_vit.models.features import FeatureModel
 from edge_vit.models.published import LICENCES
-from edge_vit.models.registry import get_spec
+from edge_vit.models.registry import get_spec, image_size
 
 _HEAD_PREFIXES = ("head.", "head_dist.", "norm.")  # what a backbone leaves off
 
@@ -33,6 +34,38 @@ class LoadReport:
     resized: tuple[str, ...]
     metadata: Mapping[str, Any]
     licence: str
+
+
+@torch.no_grad()
+def randomize_(model: nn.Module, seed: int = 0) -> None:
+    """Give a model in training form random weights that leave activations as training does, the same every time.
+
+    Initial weights will not do for measuring: residual branches that start at zero and biases that start equal make
+    operators vanish and give ranges that no kernel takes. Batch norms take the statistics of a few smooth pictures.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.named_parameters():
+        if name.endswith("bias.table"):
+            tensor.normal_(0.0, 0.5, generator=generator)
+        elif name.endswith(".bias"):
+            tensor.normal_(0.0, 0.1, generator=generator)
+        elif tensor.dim() > 1:
+            tensor.normal_(0.0, tensor[0].numel() ** -0.5, generator=generator)
+        else:  # scales; those of residual branches start at zero, and stay small
+            low, high = (0.1, 0.4) if not tensor.any() else (0.5, 1.0)
+            tensor.uniform_(low, high, generator=generator)
+    norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = None, torch.tensor(0)  # a plain average over all that is seen
+    # Pictures differ in colour, contrast and detail; statistics of pictures that do not would blow up real ones.
+    pictures = torch.randn(16, 3, 1, 1, generator=generator).expand(-1, -1, *image_size(model))
+    for cells in (4, 16, 64):
+        contrast = torch.rand(16, 1, 1, 1, generator=generator)
+        detail = contrast * torch.randn(16, 3, cells, cells, generator=generator)
+        pictures = pictures + F.interpolate(detail, size=image_size(model), mode="bicubic")
+    was_training = model.training
+    model.train()(pictures)
+    model.train(was_training)
 
 
 def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Tensor]) -> LoadReport:

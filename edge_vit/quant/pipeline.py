@@ -16,8 +16,10 @@ from edge_vit.layers.pixel_input import PixelInput
 from edge_vit.models import create_model, load_weights
 from edge_vit.models.checkpoint_io import read_checkpoint
 from edge_vit.models.sources import WeightsSource, resolve_label
+from edge_vit.models.weights import randomize_
 from edge_vit.quant.checkpoint import load_into_graph, ranges_from
 from edge_vit.quant.graph import export_graph
+from edge_vit.quant.half_scales import round_scales
 from edge_vit.quant.plan import Plan, QParams, make_plan
 from edge_vit.quant.ptq import calibrate
 from edge_vit.quant.quantizer import quantize_graph
@@ -68,6 +70,7 @@ def build_float(name: str, source: WeightsSource, resolution: int | None) -> Flo
     model = create_model(name, num_classes=len(classes), resolution=side)
     label = source.float_label if source.form == "int8" else source.label
     if source.form == "random":
+        randomize_(model)
         notes.append("weights are random: for measuring speed, not for classifying")
     elif label:
         report = load_weights(model, resolve_label(label))
@@ -116,6 +119,7 @@ def build_quantized(
             f"{source.label}: float weights carry no ranges; give calibration pictures with --calib DIR, "
             "or a checkpoint from `python -m edge_vit.train --qat`"
         )
+    ranges = round_scales(graph, plan, ranges)
     quantized = quantize_graph(graph, plan, ranges)
     summary["ranges"] = {name: [r.scale, r.zero_point] for name, r in _all_ranges(plan, ranges).items()}
     summary["float_operators"] = [plan.names[node] for node in plan.float_nodes]
