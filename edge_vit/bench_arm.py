@@ -3,6 +3,7 @@
     python -m edge_vit.bench_arm artifacts/levit_128s_int8.tflite                 the one attached device
     python -m edge_vit.bench_arm A.tflite B.tflite --all --cores big --repeat 3   A against B on all devices at once
     python -m edge_vit.bench_arm A.tflite --local                                 this machine: Raspberry Pi, ARM server
+    python -m edge_vit.bench_arm A.pte --via-app                                  through the demo app on the phone
     python -m edge_vit.bench_arm A.tflite --emulate --by-operator                 instructions on emulated ARM cores
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.manifest import manifest_path
 from edge_vit.bench import packages
 from edge_vit.bench.session import Settings
 
@@ -52,10 +54,20 @@ class BenchConfig:
             raise ValueError("choose one of --local, --emulate, and devices (--serial, --all)")
         if self.serials and self.take_all:
             raise ValueError("choose --serial or --all, not both")
+        if self.settings.via_app:
+            self._check_app()
         if self.by_operator and not self.emulate:
             raise ValueError("--by-operator counts instructions and so needs --emulate")
         if self.emulate and (self.plot or self.csv):
             raise ValueError("--emulate has no latencies to put into --csv or --plot; take --json or --results")
+
+    def _check_app(self) -> None:
+        if self.local or self.emulate:
+            raise ValueError("--via-app starts the demo app on a phone; leave --local and --emulate out")
+        needed = [manifest_path(model) for model in self.models] + [p for p in (self.settings.app,) if p]
+        for path in needed:
+            if not path.is_file():
+                raise ValueError(f"no file {path}; --via-app takes each model with its manifest beside it, and an APK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +111,8 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--emulated-runs", type=int, default=d.emulated_runs, help="inferences on an emulated device")
     how.add_argument("--runner", type=Path, help="your own benchmark_model, executor_runner or litert_runner")
     how.add_argument("--litert-version", help="LiteRT release of the runner (default: the installed one)")
+    how.add_argument("--via-app", action="store_true", help="through the demo app, which must be on the phone")
+    how.add_argument("--app", type=Path, metavar="APK", help="install this demo app first, then as --via-app")
     out = parser.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="print all records, samples included, as JSON")
     out.add_argument("--csv", type=Path, metavar="FILE")
@@ -128,6 +142,8 @@ def config_from(arguments: argparse.Namespace) -> BenchConfig:
         emulated_runs=a.emulated_runs,
         runner=a.runner,
         litert_version=a.litert_version,
+        via_app=a.via_app or a.app is not None,
+        app=a.app,
     )
     return BenchConfig(
         models=tuple(a.models),

@@ -48,7 +48,7 @@ class Record:
         self.peak_kb = max(filter(None, [self.peak_kb, output.peak_kb]), default=None)
         if self.emulated:
             self.peak_kb = None
-            self.rounds.append({"repeat": repeat, "num_samples": len(output.samples_us)})
+            self.rounds.append({"repeat": repeat, "num_samples": output.untimed or len(output.samples_us)})
             return
         if not output.samples_us and not output.summary and not output.warmup_us:
             return

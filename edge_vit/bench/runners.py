@@ -58,7 +58,7 @@ class Output:
     """What a runner told, all times in microseconds.
 
     `samples_us` is empty for a runner that only prints `summary`: count, min, max, avg, std, p5, median, p95, as far
-    as it does.
+    as it does. `untimed` counts the inferences of a runner that calls its machine emulated and so tells no times.
     """
 
     samples_us: list[float] = field(default_factory=list)
@@ -70,6 +70,7 @@ class Output:
     peak_kb: float | None = None
     is_complete: bool = False
     summary: dict[str, float] = field(default_factory=dict)
+    untimed: int | None = None
 
 
 class Runner(Protocol):

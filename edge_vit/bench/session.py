@@ -11,14 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.manifest import manifest_path
 from edge_vit.bench import emulation, tflite_file
 from edge_vit.bench.device_info import DeviceInfo, core_mask, probe, read_state
 from edge_vit.bench.machine import Machine, MachineError, file_sha256, quote
 from edge_vit.bench.records import Record
 from edge_vit.bench.runners import Call, ExecutorRunner, Output, Runner, Schedule, choose_runner, explain_failure
+from edge_vit.bench.via_app import UNPINNED, ViaAppRunner, explain
 
 Progress = Callable[[str], None]
 CHUNK_S = 30  # of a sustained run by a runner that keeps no samples
+NO_OUTPUT = ("benchmark_model", "android_demo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Settings:
     emulated_runs: int = 2
     runner: Path | None = None
     litert_version: str | None = None
+    via_app: bool = False
+    app: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("threads", "runs", "repeat", "rounds", "emulated_runs"):
@@ -51,6 +56,12 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
         if self.max_drift <= 0:
             raise ValueError(f"max_drift is {self.max_drift}; it must be positive")
+        if self.app and not self.via_app:
+            raise ValueError("app is given without via_app; it is the app to measure through")
+        if self.via_app and self.cores != "all":
+            raise ValueError(f"--cores {self.cores}: {UNPINNED}")
+        if self.via_app and (self.runner or self.litert_version):
+            raise ValueError("the app brings its own runtime; leave --runner and --litert-version out with --via-app")
 
     def schedule(self, emulated: bool = False) -> Schedule:
         """Return what one call of a runner is to do.
@@ -141,13 +152,16 @@ class Session:
                     self.progress(f"{self.machine.name}: copying {name}")
                     self.machine.push(path, f"{self.folder}/{name}")
                     pushed.add(name)
-            self._shell(f"chmod 755 {quote(self.folder)}/{next(iter(runner.files()))}")
+            if not isinstance(runner, ViaAppRunner):
+                self._shell(f"chmod 755 {quote(self.folder)}/{next(iter(runner.files()))}")
             self.progress(f"{self.machine.name}: copying {model.name}")
             self.machine.push(model, f"{self.folder}/{model.name}")
             self._push_inputs(model, runner)
 
     def _runner_for(self, model: Path, info: DeviceInfo) -> Runner:
         try:
+            if self.settings.via_app:
+                return ViaAppRunner(model, manifest_path(model), self.settings.app)
             return choose_runner(
                 model,
                 is_android=info.is_android,
@@ -191,6 +205,7 @@ class Session:
         output, failure = self._call(model, schedule, mask)
         if failure is None and isinstance(self.runners[model], ExecutorRunner):
             output, failure = self._long_enough(model, schedule, mask, output)
+        record.emulated |= output.untimed is not None
         record.add_round(output, repeat)
         if failure is not None:
             record.failure = {"kind": failure.kind, "message": str(failure)}
@@ -207,7 +222,7 @@ class Session:
             folder=self.folder,
             model=f"./{model.name}",
             inputs=tuple(f"./{model.name}.input{i}" for i in range(len(self.inputs[model]))),
-            output=f"./{model.name}.output" if runner.name != "benchmark_model" else None,
+            output=f"./{model.name}.output" if runner.name not in NO_OUTPUT else None,
             threads=self.settings.threads,
             schedule=schedule,
         )
@@ -222,17 +237,26 @@ class Session:
 
         limit = 1800 + 2 * (schedule.max_s + schedule.max_warmup_s)
         failure: MachineError | None = None
+        output = Output()
         try:
             code, _ = self.machine.run(runner.script(call, mask), on_line=watch, timeout_s=limit)
             if code:
-                failure = explain_failure(runner, code, lines, model.name, self.machine.name)
+                failure = self._explain(runner, code, lines, model)
         except MachineError as e:
             failure = e
-        output = runner.parse(lines)
+        try:
+            output = runner.parse(lines)
+        except MachineError as e:
+            failure = failure or e
         if failure is None and not output.is_complete:
             said = f"{runner.name} on {self.machine.name} printed no result for {model.name}"
             failure = MachineError("runner failed", said)
         return output, failure
+
+    def _explain(self, runner: Runner, code: int, lines: Sequence[str], model: Path) -> MachineError:
+        if isinstance(runner, ViaAppRunner) and (why := explain(code, lines)):
+            return MachineError("runner failed", f"{self.machine.name}: {why}")
+        return explain_failure(runner, code, lines, model.name, self.machine.name)
 
     def _long_enough(
         self, model: Path, schedule: Schedule, mask: int | None, output: Output
@@ -246,7 +270,7 @@ class Session:
 
     def _fetch_output(self, model: Path, record: Record) -> None:
         runner = self.runners[model]
-        if runner.name == "benchmark_model":
+        if runner.name in NO_OUTPUT:
             return
         remote = f"{self.folder}/{model.name}.output" + ("-0.bin" if isinstance(runner, ExecutorRunner) else "")
         with tempfile.TemporaryDirectory(prefix="edge_vit-") as scratch:

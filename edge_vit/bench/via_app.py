@@ -16,12 +16,14 @@ FILES = f"/sdcard/Android/data/{PACKAGE}/files"
 RESULT = "bench_arm.json"
 RESULT_MARK = "@result "
 POLL_S = 1
+UNPINNED = "an app cannot be pinned to cores; leave --cores out with --via-app"
 # What the script ends with, see `explain`.
-NOT_INSTALLED, NOT_STARTED, NO_RESULT = 41, 42, 43
+NOT_INSTALLED, NOT_STARTED, NO_RESULT, REFUSED = 41, 42, 43, 44
 FAILURES = {
     NOT_INSTALLED: f"the demo app ({PACKAGE}) is not installed; build it, then adb install it or give --app APK",
     NOT_STARTED: "the demo app does not start; is the screen unlocked, and the app of this version?",
     NO_RESULT: "the demo app wrote no result in time; see adb logcat -s EdgeVitBench",
+    REFUSED: "the demo app cannot be installed",
 }
 
 
@@ -53,7 +55,7 @@ class ViaAppRunner:
             MachineError: If cores were asked for.
         """
         if mask is not None:
-            raise MachineError("device error", "an app cannot be pinned to cores; leave --cores out with --via-app")
+            raise MachineError("device error", UNPINNED)
         name, schedule = Path(call.model).name, call.schedule
         wait = round(60 + schedule.max_warmup_s + schedule.max_s)
         models, result = f"{FILES}/models", f"{FILES}/bench/{RESULT}"
@@ -65,7 +67,7 @@ class ViaAppRunner:
         clean = f"rm -f {models}/{quote(name)} {models}/{quote(self.manifest.name)}"
         steps = [f"cd {quote(call.folder)} || exit 1"]
         if self.app:
-            steps.append("pm install -r edge_vit_demo.apk >/dev/null || exit 1")
+            steps.append(f'said=$(pm install -r edge_vit_demo.apk 2>&1) || {{ echo "$said"; exit {REFUSED}; }}')
         steps += [
             f"pm path {PACKAGE} >/dev/null || exit {NOT_INSTALLED}",
             f"mkdir -p {models} {FILES}/bench && rm -f {result}",
@@ -102,9 +104,12 @@ class ViaAppRunner:
             is_steady=only.get("is_steady"),
             peak_kb=record.get("peak_kb"),
             is_complete=record["is_complete"],
+            untimed=only["num_samples"] if record["emulated"] else None,
         )
 
 
-def explain(code: int) -> str | None:
-    """Return what an exit code of the script means, None where it is not one of ours."""
-    return FAILURES.get(code)
+def explain(code: int, lines: Sequence[str] = ()) -> str | None:
+    """Return what an exit code of the script means, with the last line that it said; None for one not of ours."""
+    why = FAILURES.get(code)
+    said = [line.strip() for line in lines if line.strip() and not line.startswith(RESULT_MARK)]
+    return f"{why} ({said[-1]})" if why and said else why

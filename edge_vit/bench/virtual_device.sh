@@ -19,7 +19,8 @@ fi
 mkdir -p "$root"
 mount -t tmpfs -o mode=755,size=64m tmpfs "$root"
 cd "$root"
-mkdir -p usr etc dev proc sys tmp root run var data/local/tmp
+# A phone has its own programs in /system/bin; here it is empty, for tests to put some into.
+mkdir -p usr etc dev proc sys tmp root run var data/local/tmp system/bin
 for name in bin sbin lib; do ln -s "usr/$name" "$name"; done
 mount --bind "$userland/usr" usr
 mount --bind "$userland/etc" etc
@@ -46,5 +47,5 @@ describe() { # CORE CAPACITY MAX_KHZ
 describe 0 384 1800000
 describe 1 1024 2400000
 
-exec env -i QEMU_CPU="$cpu" ADBD_PORT="$port" HOME=/root PATH=/usr/sbin:/usr/bin TMPDIR=/data/local/tmp \
+exec env -i QEMU_CPU="$cpu" ADBD_PORT="$port" HOME=/root PATH=/usr/sbin:/usr/bin:/system/bin TMPDIR=/data/local/tmp \
     LD_LIBRARY_PATH=/usr/lib/aarch64-linux-gnu/android chroot . /usr/sbin/adbd

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from converters import manifest as manifests
-from edge_vit.bench import via_app
+from edge_vit.bench import records, via_app
 from edge_vit.bench.machine import MachineError
 from edge_vit.bench.runners import Call, Schedule
 
@@ -38,7 +38,8 @@ def phone(tmp_path, monkeypatch):
     def run(script, *, is_installed=True, record_text="{}", starts=True):
         record.write_text(record_text)
         log.write_text("")
-        (programs / "pm").write_text(f"#!/bin/sh\necho pm $@ >> {log}\nexit {0 if is_installed else 1}\n")
+        fail = "" if is_installed else "echo 'Failure [INSTALL_FAILED]'; exit 1"
+        (programs / "pm").write_text(f"#!/bin/sh\necho pm $@ >> {log}\n{fail}\n")
         am = AM.format(log=log, record=record, files=files) if starts else "#!/bin/sh\nexit 1\n"
         (programs / "am").write_text(am)
         for program in programs.iterdir():
@@ -132,3 +133,28 @@ def test_cores_cannot_be_chosen(runner, tmp_path):
 def test_a_missing_manifest_is_named(make_model, tmp_path):
     with pytest.raises(ValueError, match=r"no file .*gone\.json; measuring via the app takes a model"):
         via_app.ViaAppRunner(make_model(), tmp_path / "gone.json")
+
+
+def test_an_apk_that_the_phone_refuses_is_told_with_its_reason(make_model, phone, tmp_path):
+    model = make_model()
+    (tmp_path / "demo.apk").write_bytes(b"apk")
+    runner = via_app.ViaAppRunner(model, manifests.manifest_path(model), tmp_path / "demo.apk")
+    code, lines, _, _ = phone(runner.script(call(runner, tmp_path), None), is_installed=False)
+    assert code == via_app.REFUSED
+    assert via_app.explain(code, ["Failure [INSTALL_FAILED]"]) == (
+        "the demo app cannot be installed (Failure [INSTALL_FAILED])"
+    )
+    assert lines == ["Failure [INSTALL_FAILED]"]
+
+
+def test_an_app_on_an_emulator_gives_a_count_and_no_times(runner, ask):
+    request = {"do": "record", "folder": str(runner.model.parent), "model": runner.model.name, "is_emulated": True}
+    made = ask(request | {"samples_us": [1000.0] * 50, "runs": 50})[0]["record"]
+    output = runner.parse([via_app.RESULT_MARK + json.dumps(made)])
+    assert output.is_complete and (output.samples_us, output.untimed) == ([], 50)
+    record = records.Record(
+        model="m", model_sha256="", model_bytes=1, device_name="phone", started="", threads=1, cores="all",
+        max_drift=0.05, runs_asked=50, emulated=True,
+    )  # fmt: skip
+    record.add_round(output, 0)
+    assert record.as_dict()["figures"] == {"num_samples": 50, "marks": ["emulated"]}

@@ -1,6 +1,7 @@
 """End to end: bench_arm against real adb daemons in emulated aarch64 userlands."""
 
 import contextlib
+import hashlib
 import io
 import json
 import shutil
@@ -273,3 +274,81 @@ def test_namespaces_end_with_their_owner(toolchain: emulation.Toolchain, devices
         assert time.monotonic() < deadline
         time.sleep(0.05)
     shutil.rmtree(folder)
+
+
+# Stand-ins for Android's package manager and activity manager, which Debian has not: the app "runs" by writing the
+# record that it was told to write, with one sample a run.
+PM = '#!/bin/sh\necho pm "$@" >>/data/local/tmp/calls\n'
+AM = """#!/bin/sh
+echo am "$@" >>/data/local/tmp/calls
+runs=0
+while [ $# -gt 0 ]; do case $2 in runs) runs=$3;; result) result=$3;; esac; shift; done
+{
+    echo -n '{"is_complete": true, "emulated": false, "peak_kb": 40960, "rounds": [{"repeat": 0, "num_samples": '
+    echo "$runs," '"samples_us": [5000, 5100], "warmup_us": [6000], "load_us": 20000, "first_us": 9000, "is_steady": true}]}'
+} >/sdcard/Android/data/edgevit.demo/files/bench/$result
+"""
+
+
+@pytest.fixture
+def model_for_the_app(tiny_int8: Path, tmp_path: Path) -> Path:
+    model = tmp_path / "with its manifest.tflite"
+    model.write_bytes(tiny_int8.read_bytes())
+    (tmp_path / f"{model.name}.json").write_text("{}")
+    return model
+
+
+def test_without_the_app_the_message_says_so(devices: VirtualDevices, model_for_the_app: Path) -> None:
+    code, (record,), _ = bench(devices, model_for_the_app, "--via-app", "--serial", devices.serials[0])
+    assert code == 1 and record["runner"]["name"] == "android_demo"
+    assert record["failure"]["kind"] == "runner failed"
+    assert record["failure"]["message"].startswith(
+        f"{devices.serials[0]}: the demo app (edgevit.demo) is not installed"
+    )
+    assert left_behind(devices, devices.serials[0]) == ""
+
+
+def test_an_app_that_does_not_start_is_told(devices: VirtualDevices, model_for_the_app: Path, tmp_path: Path) -> None:
+    with android_programs(devices, {"pm": PM, "am": "#!/bin/sh\nexit 1\n"}, tmp_path):
+        code, (record,), _ = bench(devices, model_for_the_app, "--via-app", "--serial", devices.serials[0])
+    assert code == 1 and "the demo app does not start" in record["failure"]["message"]
+    assert record["figures"] == {"num_samples": 0, "marks": ["emulated", "failed: runner failed"]}
+
+
+def test_two_models_via_the_app(devices: VirtualDevices, model_for_the_app: Path, tmp_path: Path) -> None:
+    other = model_for_the_app.with_name("b.tflite")
+    other.write_bytes(model_for_the_app.read_bytes())
+    other.with_name("b.tflite.json").write_text("{}")
+    apk = tmp_path / "demo.apk"
+    apk.write_bytes(b"apk")
+    with android_programs(devices, {"pm": PM, "am": AM}, tmp_path) as device:
+        code, records, _ = bench(
+            devices, model_for_the_app, other, "--app", apk, "--threads", "2", "--serial", device.serial
+        )
+        calls = device.run("cat /data/local/tmp/calls; rm -f /data/local/tmp/calls")[1].splitlines()
+        left = device.run("find /sdcard -type f")[1]
+    assert (code, left) == (0, ""), [record["failure"] for record in records]
+    for record in records:
+        assert record["is_complete"] and record["mask"] is None and record["cores"] == "all"
+        # The device is an emulated one, so no times are kept, whatever the app says.
+        assert record["figures"] == {"num_samples": 2, "marks": ["emulated"]} and record["output_sha256"] is None
+    assert records[0]["runner"] == {
+        "name": "android_demo", "version": "given", "sha256": hashlib.sha256(b"apk").hexdigest(),
+    }  # fmt: skip
+    assert [line.split()[:2] for line in calls] == [["pm", "install"], ["pm", "path"], ["am", "start"]] * 2
+    assert "--es model with its manifest.tflite --es result bench_arm.json --ei threads 2" in calls[2]
+    assert left_behind(devices, device.serial) == ""
+
+
+@contextlib.contextmanager
+def android_programs(devices: VirtualDevices, programs: dict[str, str], folder: Path) -> Iterator[adb.AdbDevice]:
+    """Put scripts into the first device's /system/bin, and take them away again."""
+    device = adb.AdbDevice(devices.adb(), devices.serials[0])
+    for name, text in programs.items():
+        (folder / name).write_text(text)
+        device.push(folder / name, f"/system/bin/{name}")
+        device.run(f"chmod 755 /system/bin/{name}")
+    try:
+        yield device
+    finally:
+        device.run("rm -rf /system/bin/* /sdcard")

@@ -187,3 +187,8 @@ def test_copying_onto_a_full_or_missing_place_is_told(tmp_path: Path, tiny_fp32:
 def test_a_command_that_hangs_is_ended() -> None:
     with pytest.raises(MachineError, match="a command did not end within 1 s"):
         LocalMachine().run("sleep 60", timeout_s=1)
+
+
+def test_an_app_is_not_given_without_asking_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="app is given without via_app"):
+        Settings(app=tmp_path)

@@ -132,3 +132,43 @@ def test_a_failed_model_exits_with_1_and_is_named(tmp_path: Path, capsys: pytest
     out = capsys.readouterr().out
     assert "failed: runner failed" in out
     assert "Failed:\nlocal: tiny_int8.tflite: litert_runner crashed (SIGABRT) on tiny_int8.tflite on local" in out
+
+
+@pytest.fixture
+def model_for_the_app(tmp_path: Path) -> Path:
+    model = tmp_path / "m.tflite"
+    model.write_bytes(INT8.read_bytes())
+    (tmp_path / "m.tflite.json").write_text("{}")
+    return model
+
+
+def test_flags_of_the_app_reach_the_settings(model_for_the_app: Path) -> None:
+    apk = model_for_the_app.with_name("demo.apk")
+    apk.write_bytes(b"apk")
+    for words, expected in ((["--via-app"], (True, None)), (["--app", str(apk)], (True, apk)), ([], (False, None))):
+        config = bench_arm.config_from(bench_arm.build_parser().parse_args([str(model_for_the_app), *words]))
+        assert (config.settings.via_app, config.settings.app) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--via-app", "--cores", "f0"],
+            "--cores f0: an app cannot be pinned to cores; leave --cores out with --via-app",
+        ),
+        (["--via-app", "--local"], "--via-app starts the demo app on a phone; leave --local and --emulate out"),
+        (["--via-app", "--runner", "/x"], "the app brings its own runtime; leave --runner and --litert-version out"),
+        (["--app", "/no/demo.apk"], "no file /no/demo.apk; --via-app takes each model with its manifest beside it"),
+    ],
+)
+def test_flags_that_do_not_go_with_the_app(
+    model_for_the_app: Path, words: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert bench_arm.main([str(model_for_the_app), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_for_the_app_needs_its_manifest(capsys: pytest.CaptureFixture) -> None:
+    assert bench_arm.main([str(INT8), "--via-app"]) == 2
+    assert "tiny_int8.tflite.json; --via-app takes each model with its manifest" in capsys.readouterr().err
