@@ -242,14 +242,17 @@ def _metadata(config: TrainConfig, data: _Data, top1: float) -> dict[str, Any]:
 def _float_student(config: TrainConfig, data: _Data) -> _Student:
     from edge_vit.layers.drop_path import DropPath
     from edge_vit.models import create_model, load_weights
-    from edge_vit.models.checkpoint_io import write_checkpoint
+    from edge_vit.models.checkpoint_io import read_checkpoint, write_checkpoint
     from edge_vit.models.weights import compact
 
     model = create_model(config.model, num_classes=len(data.classes), resolution=config.resolution)
     if config.weights is not None:
-        report = load_weights(model, config.weights)
+        # Tensors alone: a variant may start from a sibling with the same shapes, an edge variant from its original.
+        tensors, metadata = read_checkpoint(config.weights)
+        report = load_weights(model, tensors)
+        origin = metadata.get("model", config.model)
         tables = f"{len(report.resized)} tables resampled"
-        print(f"weights: {config.weights}, {report.naming} names, {tables}", file=sys.stderr)
+        print(f"weights: {config.weights}, of {origin}, {report.naming} names, {tables}", file=sys.stderr)
     for module in model.modules():
         if isinstance(module, DropPath) and config.drop_path is not None:
             module.drop_prob = config.drop_path

@@ -3,10 +3,35 @@
 Shapes: `B` batch, `N` queries, `M` keys, `C` channels, `h` heads, `D` channels a head, `K` key dim, `V` value dim.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from edge_vit.layers.conv_norm import make_linear
+
+Weighting = Callable[[Tensor], Tensor]
+
+
+def softmax_weights(scores: Tensor) -> Tensor:
+    """Weigh the keys, last axis, by the softmax of their scores."""
+    return scores.softmax(-1)
+
+
+def relu_weights(scores: Tensor) -> Tensor:
+    """Weigh the keys, last axis, by their positive scores over the number of keys (arXiv 2309.08586).
+
+    No runtime has a fast int8 softmax; this is an addition with a fused ReLU once the factor is folded.
+    """
+    return scores.relu() / scores.shape[-1]
+
+
+WEIGHTINGS: dict[str, Weighting] = {"softmax": softmax_weights, "relu": relu_weights}
+
+
+def deploy_weighting(weigh: Weighting, num_keys: int) -> tuple[Weighting, float]:
+    """Return a weighting and the factor on scores, to be folded into queries and bias, that together equal `weigh`."""
+    return (torch.relu, 1.0 / num_keys) if weigh is relu_weights else (weigh, 1.0)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -23,21 +48,22 @@ def merge_heads(x: Tensor, num_heads: int) -> Tensor:
     return x.reshape(batch, tokens, num_heads * channels)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, weigh: Weighting = softmax_weights) -> Tensor:
     """Attend with already scaled queries.
 
     Args:
         q: (B * h, N, K). k: (B * h, M, K). v: (B * h, M, V). bias: (h, N, M).
+        weigh: Scores (..., N, M) -> weights of the keys.
 
     Returns:
         (B * h, N, V).
     """
     scores = torch.bmm(q, k.transpose(1, 2))
     if scores.shape[0] == bias.shape[0]:  # batch one keeps three axes
-        scores = scores + bias
+        weights = weigh(scores + bias)
     else:  # (B * h, N, M) -> (B, h, N, M) and back: the constant is spread by the addition, not copied
-        scores = (scores.view(-1, *bias.shape) + bias).view(scores.shape)
-    return torch.bmm(scores.softmax(-1), v)
+        weights = weigh(scores.view(-1, *bias.shape) + bias).view(scores.shape)
+    return torch.bmm(weights, v)
 
 
 def split_rows(linear: nn.Linear, num_heads: int, dims: list[int]) -> list[nn.Linear]:
@@ -47,7 +73,7 @@ def split_rows(linear: nn.Linear, num_heads: int, dims: list[int]) -> list[nn.Li
     return [make_linear(w.flatten(0, 1), b.flatten()) for w, b in zip(weight, bias, strict=True)]
 
 
-def scale_linear_(linear: nn.Linear, factor: float) -> None:
-    """Multiply a linear layer's function by `factor`, in place."""
+def scale_linear_(linear: nn.Linear | nn.Conv2d, factor: float) -> None:
+    """Multiply the function of a linear layer or convolution by `factor`, in place."""
     linear.weight.data.mul_(factor)
     linear.bias.data.mul_(factor)

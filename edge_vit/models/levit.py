@@ -19,6 +19,7 @@ from edge_vit.layers.attention_bias import AttentionBias
 from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear, make_linear
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
+from edge_vit.layers.norm_block import EDGE, PUBLISHED, Attention, Block, DeployAttention, Functions, Mlp
 
 STEM_STRIDE = 16
 
@@ -34,6 +35,7 @@ class LeViTConfig:
     drop_path: float = 0.0
     attn_ratio: int = 2
     mlp_ratio: int = 2
+    functions: Functions = PUBLISHED
     num_classes: int = 1000
     resolution: int = 224
 
@@ -63,70 +65,18 @@ class LeViTConfig:
         return side
 
 
-class DeployAttention(nn.Module):
-    """Attention with everything foldable folded: batch norm, scale, bias table, interleaved qkv rows.
-
-    `q` takes tokens when `stride` is 1, else the (B, C, H, W) map, which a strided 1x1 convolution subsamples.
-    """
-
-    bias: Tensor
-
-    def __init__(
-        self, q: nn.Module, k: nn.Linear, v: nn.Linear, proj: nn.Linear, bias: Tensor, resolution: int, stride: int
-    ) -> None:
-        super().__init__()
-        self.q, self.k, self.v, self.proj = q, k, v, proj
-        self.act = nn.Hardswish()
-        self.register_buffer("bias", bias)
-        self.num_heads, self.resolution, self.stride = bias.shape[0], resolution, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.stride == 1:
-            q = self.q(x)
-        else:
-            # Permuting four axes at once, where converters to channels-last formats see that nothing moves.
-            grid = x.view(x.shape[0], self.resolution, self.resolution, x.shape[2]).permute(0, 3, 1, 2)
-            q = self.q(grid).permute(0, 2, 3, 1).flatten(1, 2)  # (B, C', H', W') -> (B, N', C')
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, self.k(x), self.v(x)))
-        x = merge_heads(attend(q, k, v, self.bias), self.num_heads)
-        return self.proj(self.act(x))
-
-
-class Attention(nn.Module):
-    """Attend over all tokens of a grid with learned offset biases (section 4.2)."""
-
-    def __init__(self, dim: int, key_dim: int, num_heads: int, attn_ratio: int, resolution: int) -> None:
-        super().__init__()
-        self.key_dim, self.num_heads, self.resolution = key_dim, num_heads, resolution
-        self.value_dim = attn_ratio * key_dim
-        self.qkv = LinearNorm(dim, num_heads * (2 * key_dim + self.value_dim))  # rows lie head by head: q, k, v
-        self.act = nn.Hardswish()
-        self.proj = LinearNorm(num_heads * self.value_dim, dim, norm_weight_init=0.0)
-        self.bias = AttentionBias(num_heads, resolution)
-
-    def forward(self, x: Tensor) -> Tensor:
-        qkv = split_heads(self.qkv(x), self.num_heads)  # (B * h, N, 2 K + V)
-        q, k, v = qkv.split([self.key_dim, self.key_dim, self.value_dim], dim=-1)
-        x = attend(q * self.key_dim**-0.5, k, v, self.bias())
-        return self.proj(self.act(merge_heads(x, self.num_heads)))
-
-    def fuse(self) -> DeployAttention:
-        dims = [self.key_dim, self.key_dim, self.value_dim]
-        q, k, v = split_rows(self.qkv.fuse(), self.num_heads, dims)
-        scale_linear_(q, self.key_dim**-0.5)
-        return DeployAttention(q, k, v, self.proj.fuse(), self.bias().detach(), self.resolution, stride=1)
-
-
 class DownsampleAttention(nn.Module):
     """Attend from every second token to all: halves the grid and widens the channels ("shrinking attention")."""
 
-    def __init__(self, dim: int, out_dim: int, key_dim: int, num_heads: int, attn_ratio: int, resolution: int) -> None:
+    def __init__(self, config: "LeViTConfig", stage: int) -> None:
         super().__init__()
+        dim, out_dim, key_dim = config.embed_dim[stage - 1], config.embed_dim[stage], config.key_dim
+        num_heads, resolution = dim // key_dim, config.grid(stage - 1)
         self.key_dim, self.num_heads, self.resolution = key_dim, num_heads, resolution
-        self.value_dim = attn_ratio * key_dim
+        self.value_dim, self.functions = 4 * key_dim, config.functions
         self.kv = LinearNorm(dim, num_heads * (key_dim + self.value_dim))  # rows lie head by head: k, v
         self.q = LinearNorm(dim, num_heads * key_dim)
-        self.act = nn.Hardswish()
+        self.act = config.functions.act()
         self.proj = LinearNorm(num_heads * self.value_dim, out_dim)
         self.bias = AttentionBias(num_heads, resolution, stride=2)
 
@@ -135,7 +85,7 @@ class DownsampleAttention(nn.Module):
         coarse = x.view(batch, self.resolution, self.resolution, channels)[:, ::2, ::2]
         q = split_heads(self.q(coarse.reshape(batch, -1, channels)), self.num_heads)
         k, v = split_heads(self.kv(x), self.num_heads).split([self.key_dim, self.value_dim], dim=-1)
-        x = attend(q * self.key_dim**-0.5, k, v, self.bias())
+        x = attend(q * self.key_dim**-0.5, k, v, self.bias(), self.functions.weigh)
         return self.proj(self.act(merge_heads(x, self.num_heads)))
 
     def fuse(self) -> DeployAttention:
@@ -145,33 +95,8 @@ class DownsampleAttention(nn.Module):
         q = nn.Conv2d(q_linear.in_features, q_linear.out_features, 1, stride=2)
         q.weight.data.copy_(q_linear.weight.data[:, :, None, None])
         q.bias.data.copy_(q_linear.bias.data)  # type: ignore[union-attr]
-        return DeployAttention(q, k, v, self.proj.fuse(), self.bias().detach(), self.resolution, stride=2)
-
-
-class Mlp(nn.Module):
-    """Two linear layers with a Hardswish between, on tokens (B, N, C)."""
-
-    def __init__(self, dim: int, mlp_ratio: int) -> None:
-        super().__init__()
-        self.fc1 = LinearNorm(dim, dim * mlp_ratio)
-        self.act = nn.Hardswish()
-        self.fc2 = LinearNorm(dim * mlp_ratio, dim, norm_weight_init=0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
-
-
-class Block(nn.Module):
-    """Residual attention, then residual MLP, on tokens (B, N, C)."""
-
-    def __init__(self, attn: Attention, mlp: Mlp, drop_path: float) -> None:
-        super().__init__()
-        self.attn, self.mlp = attn, mlp
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attn(x))
-        return x + self.drop_path(self.mlp(x))
+        bias = self.bias().detach()
+        return DeployAttention(q, k, v, self.proj.fuse(), bias, self.functions, grid=self.resolution)
 
 
 class Downsample(nn.Module):
@@ -192,15 +117,15 @@ class Stage(nn.Sequential):
 
     def __init__(self, config: LeViTConfig, stage: int) -> None:
         super().__init__()
-        dim, grid, key_dim, ratio = config.embed_dim[stage], config.grid(stage), config.key_dim, config.mlp_ratio
+        dim, key_dim, num_heads = config.embed_dim[stage], config.key_dim, config.num_heads[stage]
         if stage > 0:
-            previous = config.embed_dim[stage - 1]
-            attn = DownsampleAttention(previous, dim, key_dim, previous // key_dim, 4, config.grid(stage - 1))
-            self.downsample = Downsample(attn, Mlp(dim, ratio), config.drop_path)
+            attn = DownsampleAttention(config, stage)
+            self.downsample = Downsample(attn, Mlp(dim, config.mlp_ratio, config.functions), config.drop_path)
         self.blocks = nn.Sequential()
         for _ in range(config.depths[stage]):
-            attention = Attention(dim, key_dim, config.num_heads[stage], config.attn_ratio, grid)
-            self.blocks.append(Block(attention, Mlp(dim, ratio), config.drop_path))
+            bias = AttentionBias(num_heads, config.grid(stage))
+            attention = Attention(dim, key_dim, config.attn_ratio * key_dim, num_heads, bias, config.functions)
+            self.blocks.append(Block(attention, Mlp(dim, config.mlp_ratio, config.functions), config.drop_path))
 
 
 class LeViT(nn.Module):
@@ -218,7 +143,7 @@ class LeViT(nn.Module):
         for i, (width_in, width_out) in enumerate(itertools.pairwise(widths)):
             self.stem.append(ConvNorm(width_in, width_out, kernel_size=3, stride=2, padding=1))
             if i < 3:
-                self.stem.append(nn.Hardswish())
+                self.stem.append(config.functions.act())
         self.stages = nn.Sequential(*(Stage(config, stage) for stage in range(3)))
         self.head = NormLinear(config.embed_dim[-1], config.num_classes)
         self.head_dist = NormLinear(config.embed_dim[-1], config.num_classes)
@@ -264,6 +189,9 @@ LEVIT_VARIANTS: dict[str, LeViTConfig] = {
     "levit_256": LeViTConfig(embed_dim=(256, 384, 512), key_dim=32, num_heads=(4, 6, 8), depths=(4, 4, 4)),
     "levit_384": LeViTConfig(
         embed_dim=(384, 512, 768), key_dim=32, num_heads=(6, 9, 12), depths=(4, 4, 4), drop_path=0.1
+    ),
+    "levit_edge_128s": LeViTConfig(
+        embed_dim=(128, 256, 384), key_dim=16, num_heads=(4, 6, 8), depths=(2, 3, 4), functions=EDGE
     ),
 }
 
