@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 SCHEMA_VERSION = 1
 MAX_SQNR_DB = 200.0
+_MAY_BE_ABSENT = {"may_be_absent": True}  # fields that came later; older manifests stay readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +90,18 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorsInfo:
-    """Operators by type and precision, {"CONV_2D": {"int8": 4}}, and where the graph leaves the integers."""
+    """Operators by type and precision, {"CONV_2D": {"int8": 4}}, and where the graph leaves the integers.
+
+    `delegate_calls` counts how often the runtime hands over to its fast path, null where that is not known; `outside`
+    names every operator that it does not hand over, with the reason.
+    """
 
     counts: dict[str, dict[str, int]]
     quantize: int
     dequantize: int
     float_islands: tuple[str, ...]
+    delegate_calls: int | None = field(default=None, metadata=_MAY_BE_ABSENT)
+    outside: tuple[str, ...] = field(default=(), metadata=_MAY_BE_ABSENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +289,7 @@ def _parse_dataclass(kind: Any, data: Any, where: str) -> Any:
     prefix = f"{where}." if where else ""
     if unknown := sorted(set(entries) - known):
         raise ValueError(f"unknown field {prefix}{unknown[0]}; known are {', '.join(sorted(known))}")
-    if missing := [f.name for f in fields(kind) if f.name not in entries]:
+    if missing := [f.name for f in fields(kind) if f.name not in entries and not f.metadata.get("may_be_absent")]:
         raise ValueError(f"field {prefix}{missing[0]} is missing")
     hints = get_type_hints(kind)
     return kind(**{name: _parse(hints[name], value, prefix + name) for name, value in entries.items()})

@@ -36,7 +36,8 @@ class MilModel:
         self.program, self.source = program, source
         self.inputs: tuple[Feature, ...] = program.inputs
         self.outputs: tuple[Feature, ...] = program.outputs
-        self._constants: dict[str, Any] | None = None
+        self._constants: dict[str, Any] = {}
+        self._frees: dict[int, list[str]] | None = None  # made at the first run
 
     def unsupported(self) -> list[str]:
         """Return the operators, or inputs of operators, that this interpreter does not know, sorted."""
@@ -74,14 +75,15 @@ class MilModel:
         return {name: _plain(value) for name, value in self._run(inputs, keep=True).items()}
 
     def _run(self, inputs: Mapping[str, Any], keep: bool) -> dict[str, Any]:
-        if unknown := self.unsupported():
+        if self._frees is None and (unknown := self.unsupported()):
             raise ValueError(f"{self.source}: operators not known to the interpreter: {', '.join(unknown)}")
         with torch.no_grad():
             prepared = self._prepare(inputs)
-            if self._constants is None:
+            if self._frees is None:
                 self._constants = _fold_constants(self.program.block)
-            values = dict(self._constants) | prepared
-            _run_block(self.program.block, values, keep or _last_uses(self.program.block))
+                self._frees = _last_uses(self.program.block)
+            values = self._constants | prepared
+            _run_block(self.program.block, values, keep or self._frees)
         return values
 
     def _prepare(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:

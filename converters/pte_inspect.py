@@ -48,7 +48,14 @@ class PteInspection:
             by["float32"] = by.get("float32", 0) + 1
         is_int8 = any("int8" in by for by in self.delegated.values())
         islands = tuple(kind for kind, by in sorted(counts.items()) if set(by) - {"int8"}) if is_int8 else ()
-        return OperatorsInfo(counts=counts, quantize=self.quantize, dequantize=self.dequantize, float_islands=islands)
+        return OperatorsInfo(
+            counts=counts,
+            quantize=self.quantize,
+            dequantize=self.dequantize,
+            float_islands=islands,
+            delegate_calls=self.num_delegate_calls,
+            outside=tuple(f"{o.type} {o.name}: {o.reason}" for o in self.outside),
+        )
 
 
 def inspect_lowered(edge_manager: Any, reasons: dict[str, str]) -> PteInspection:
@@ -72,21 +79,26 @@ def inspect_lowered(edge_manager: Any, reasons: dict[str, str]) -> PteInspection
             continue
         calls += 1
         lowered = getattr(program.graph_module, str(node.args[0].target))
-        _count_payload(_payload(bytes(lowered.processed_bytes)), counts, conversions)
+        _count_payload(payload_json(delegate_body(bytes(lowered.processed_bytes))), counts, conversions)
     plain = {kind: dict(by) for kind, by in sorted(counts.items())}
     return PteInspection(calls, plain, tuple(outside), conversions["quantize"], conversions["dequantize"])
 
 
-def _payload(blob: bytes) -> dict[str, Any]:
-    """Turn a delegate's flatbuffer into JSON with the compiler that ExecuTorch ships."""
+def delegate_body(blob: bytes) -> bytes:
+    """Return the flatbuffer of a delegate's XNNPACK graph."""
+    from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
+
+    header = XNNHeader.from_bytes(blob[: XNNHeader.EXPECTED_LENGTH])
+    return blob[header.flatbuffer_offset : header.flatbuffer_offset + header.flatbuffer_size]
+
+
+def payload_json(body: bytes) -> dict[str, Any]:
+    """Turn a delegate's flatbuffer into JSON with the compiler that ExecuTorch ships, floats to six digits."""
     import importlib.resources
 
     import executorch.backends.xnnpack.serialization as serialization
-    from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
     from executorch.exir._serialize._flatbuffer import _get_flatc_path
 
-    header = XNNHeader.from_bytes(blob[: XNNHeader.EXPECTED_LENGTH])
-    body = blob[header.flatbuffer_offset : header.flatbuffer_offset + header.flatbuffer_size]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "graph.bin")
         path.write_bytes(body)

@@ -35,6 +35,47 @@ class ConversionResult:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+# Staging folders that are in use, so that a program that must end at once can leave nothing behind.
+_open_folders: set[Path] = set()
+
+
+@contextmanager
+def staging(folder: Path, prefix: str) -> Iterator[Path]:
+    """Give a new folder inside `folder` that is gone afterwards, whatever happens.
+
+    Raises:
+        ValueError: If `folder` cannot be made or written, or is full; the message says what to do.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        inner = Path(tempfile.mkdtemp(dir=folder, prefix=prefix))
+    except OSError as e:
+        raise ValueError(f"cannot write to {folder}: {e.strerror}; choose another --output-dir") from e
+    _open_folders.add(inner)
+    try:
+        yield inner
+    except OSError as e:
+        where = e.filename or folder
+        hint = "free space or choose another --output-dir; nothing was kept"
+        raise ValueError(f"cannot write {where}: {e.strerror or e}; {hint}") from e
+    finally:
+        shutil.rmtree(inner, ignore_errors=True)
+        _open_folders.discard(inner)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Move a finished file or folder to its place; a folder there gives way."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    os.replace(source, target)
+
+
+def remove_staging() -> None:
+    """Remove every staging folder in use; for a program that ends without unwinding."""
+    for folder in list(_open_folders):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, a file's or a folder's, and rename it when the block ends without error.
@@ -42,18 +83,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         ValueError: If the folder cannot be made or written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    except OSError as e:
-        raise ValueError(f"cannot write to {path.parent}: {e.strerror}; choose another --output-dir") from e
-    try:
+    with staging(path.parent, f".{path.name}.") as folder:
         temporary = folder / path.name
         yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    except OSError as e:
-        raise ValueError(f"cannot write {path}: {e.strerror}; free space or choose another --output-dir") from e
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        publish(temporary, path)

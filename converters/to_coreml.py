@@ -120,6 +120,7 @@ def convert(
         details={
             "operators": summarise(program.program.block),
             "slow_path": (),
+            "input_name": "image",
             "input_dtype": "uint8",
             "input_range": (0.0, 255.0),
         },
@@ -279,10 +280,11 @@ def _lower(
 
 
 def _pipeline(ct: Any) -> Any:
-    """Return coremltools' passes and one more, at their end.
+    """Return coremltools' passes, less one, and one more at their end.
 
-    A classifier has three outputs, label and probabilities in place of one, and coremltools (9.0) then looks for types
-    of outputs that nobody gave. They have done their work by then.
+    Left out is the pass that divides both sides of an int8 sum by one of their scales: the sum is the same, its scales
+    would no longer be those of the other formats. A classifier has three outputs, label and probabilities in place of
+    one, and coremltools (9.0) then looks for types of outputs that nobody gave. They have done their work by then.
     """
     from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
     from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
@@ -296,6 +298,7 @@ def _pipeline(ct: Any) -> Any:
     if name not in PASS_REGISTRY.passes:
         PASS_REGISTRY.passes[name] = ForgetOutputTypes()
     pipeline = ct.PassPipeline.DEFAULT
+    pipeline.remove_passes({"common::distributive_quantized_binary_op_scale_normalization"})
     pipeline.append_pass(name)
     return pipeline
 

@@ -1,0 +1,96 @@
+"""The integers of one graph, read back from three formats: all equal, and a changed one is noticed and named."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from converters import grids_graph
+from converters.grids import Grid, Int8Operator, compare_operators, digest_weights, read_operators
+
+pytestmark = [
+    pytest.mark.needs_tflite,
+    pytest.mark.needs_executorch,
+    pytest.mark.needs_coreml,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDKs
+    pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),  # coremltools leaves its folders
+]
+
+
+@pytest.fixture(scope="module")
+def half_qdq() -> GraphModule:
+    """The small network of conftest.py, its scales such as float16 holds."""
+    from edge_vit.layers.pixel_input import PixelInput
+    from edge_vit.quant.graph import export_graph
+    from edge_vit.quant.half_scales import round_scales
+    from edge_vit.quant.plan import make_plan
+    from edge_vit.quant.ptq import calibrate
+    from edge_vit.quant.quantizer import quantize_graph
+    from tests.converters.conftest import SIDE, SmallNet, pictures
+
+    torch.manual_seed(0)
+    model = PixelInput(SmallNet(), SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
+    graph = export_graph(model, torch.zeros(1, SIDE, SIDE, 3))
+    plan = make_plan(graph)
+    ranges = calibrate(graph, plan, [torch.from_numpy(picture[None]).float() for picture in pictures(8)])
+    return quantize_graph(graph, plan, round_scales(graph, plan, ranges))
+
+
+def write(kind: str, graph: GraphModule, example: tuple[Tensor, ...], folder: Path) -> Path:
+    import importlib
+
+    from edge_vit.targets import TARGETS, Request
+
+    spec = next(spec for spec in TARGETS.values() if spec.suffix == kind)
+    path = folder / f"small{kind}"
+    request = Request(precision="int8", classes=(), description="small")
+    importlib.import_module(spec.module).convert(graph, example, path, options=spec.options(request))
+    return path
+
+
+@pytest.mark.parametrize("kind", [".tflite", ".pte", ".mlpackage"])
+def test_every_format_holds_the_graphs_integers(
+    kind: str, half_qdq: GraphModule, small_example: tuple[Tensor, ...], tmp_path: Path
+) -> None:
+    wanted = grids_graph.read(half_qdq)
+    kinds = [operator.kind for operator in wanted]
+    assert {k: kinds.count(k) for k in sorted(set(kinds))} == {
+        "add": 4, "concat": 3, "gemm": 7, "matmul": 2, "mean": 1, "mul": 2,
+    }  # fmt: skip
+    assert all(operator.weights for operator in wanted if operator.kind == "gemm")
+    found = compare_operators(wanted, read_operators(write(kind, half_qdq, small_example, tmp_path)))
+    assert found.is_equal, (found.missing, found.extra)
+    assert found.shared == len(wanted)
+
+
+def test_a_change_is_counted_and_named() -> None:
+    grid, other = Grid(0.5, 3), Grid(0.25, 0)
+    graph = [Int8Operator("add", "a.add", (grid, other), grid), Int8Operator("gemm", "b", (grid,), other, "0123")]
+    assert compare_operators(graph, graph[::-1]).is_equal
+    shifted = replace(graph[0], output=Grid(0.5, 4), name="Add.7")
+    found = compare_operators(graph, [shifted, graph[1]])
+    assert (found.shared, found.missing) == (1, ("add a.add: 0.5 (+3), 0.25 (+0) -> 0.5 (+3)",))
+    assert found.extra == ("add Add.7: 0.5 (+3), 0.25 (+0) -> 0.5 (+4)",) and not found.is_equal
+    assert not compare_operators(graph, [graph[0], replace(graph[1], weights="4567")]).is_equal
+    twice = compare_operators([*graph, graph[0]], graph)
+    assert twice.shared == 2 and len(twice.missing) == 1 and not twice.extra
+
+
+def test_weights_and_scales_both_count() -> None:
+    weights = np.arange(24, dtype=np.int8).reshape(2, 3, 4)
+    assert digest_weights(weights, [0.5, 0.25]) == digest_weights(weights.reshape(2, 12), np.float32([0.5, 0.25]))
+    assert digest_weights(weights, [0.5, 0.25]) != digest_weights(weights, [0.5, 0.250001])
+    assert digest_weights(weights, [0.5, 0.25]) != digest_weights(weights + np.int8(1), [0.5, 0.25])
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"m\.onnx: no reader of grids for '\.onnx'; known are \.tflite, \.pte"):
+        read_operators(tmp_path / "m.onnx")
+    bad = tmp_path / "bad.pte"
+    bad.write_bytes(b"not a program" * 20)
+    with pytest.raises(ValueError, match=r"bad\.pte: damaged \.pte file"):
+        read_operators(bad)
