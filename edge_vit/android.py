@@ -61,12 +61,17 @@ def run(config: AndroidConfig) -> AndroidResult:
     Raises:
         ValueError: If one is not what its manifest says, or is nothing that the app could run; nothing is changed then.
     """
-    if not (config.into / "app" / "src" / "main").is_dir():
-        raise ValueError(f"{config.into} is not the app's project: it has no app/src/main; give --into android_demo")
+    check_project(config.into)
     manifests = [(artefact, check(artefact)) for artefact in config.artefacts]
     assets = config.into / ASSETS
     removed = _remove_all(assets) if config.is_only else ()
     return AndroidResult(put=tuple(_put(artefact, m, assets) for artefact, m in manifests), removed=removed)
+
+
+def check_project(folder: Path) -> None:
+    """Refuse a folder that is not the app's project."""
+    if not (folder / "app" / "src" / "main").is_dir():
+        raise ValueError(f"{folder} is not the app's project: it has no app/src/main; give android_demo")
 
 
 def check(artefact: Path) -> Manifest:

@@ -1,7 +1,6 @@
 """Compare a written artefact with the torch model it came from, on pictures."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,8 @@ from converters.manifest import MAX_SQNR_DB, Verification
 # An artefact computes what its graph says up to the rounding of its kernels. Below these the two are not the same
 # function: a fault of the conversion, not of the quantization.
 MIN_SQNR_TO_GRAPH_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0}
+# Where noise of that size is the graph's own: how much more the file may have, and when there is too much to judge by.
+MAX_EXTRA_NOISE_DB, MIN_JUDGEABLE_DB = 1.5, 8.0
 NUM_PICTURES = 32
 
 
@@ -23,6 +24,14 @@ class Pictures:
     pixels: np.ndarray
     description: str
     skipped: tuple[SkippedImage, ...] = ()
+    folder: str = ""
+
+    def split(self, at: int) -> "tuple[Pictures, Pictures]":
+        """Return the first `at` pictures of a folder and the rest; from the end where `at` is negative."""
+        return self._part(self.pixels[:at]), self._part(self.pixels[at:])
+
+    def _part(self, pixels: np.ndarray) -> "Pictures":
+        return replace(self, pixels=pixels, description=f"{len(pixels)} pictures of {self.folder}/")
 
 
 def load_pictures(folder: Path, preprocess: Preprocess, count: int, seed: int = 0) -> Pictures:
@@ -33,8 +42,12 @@ def load_pictures(folder: Path, preprocess: Preprocess, count: int, seed: int = 
     """
     loader = BatchLoader(choose(list_images(folder), count, seed=seed), preprocess)
     pixels = np.concatenate([batch.pixels for batch in loader])
+    name = folder.resolve().name
     return Pictures(
-        pixels=pixels, description=f"{len(pixels)} pictures of {folder.name}/", skipped=tuple(loader.skipped)
+        pixels=pixels,
+        description=f"{len(pixels)} pictures of {name}/",
+        skipped=tuple(loader.skipped),
+        folder=name,
     )
 
 
@@ -54,32 +67,28 @@ def drawn_pictures(preprocess: Preprocess, count: int = 16) -> Pictures:
     return Pictures(pixels=np.stack(pixels), description=f"{count} drawn pictures")
 
 
-def check_artefact(
-    run: Callable[[np.ndarray], np.ndarray],
-    graph: Callable[[np.ndarray], np.ndarray],
-    reference: Callable[[np.ndarray], np.ndarray],
-    pictures: Pictures,
-    precision: str,
+def check_logits(
+    outputs: np.ndarray, expected: np.ndarray, floats: np.ndarray, data: str, precision: str
 ) -> tuple[Verification, float]:
-    """Run artefact, the graph it was lowered from and the float model on the same pictures.
+    """Compare what a file, the graph it was lowered from and the float model say to the same pictures.
 
     Args:
-        run: The artefact: pixels -> logits. The others likewise.
+        outputs: The file's logits, (N, classes); `expected` are its graph's, `floats` the float model's.
+        data: What the pictures are.
         precision: "fp32", "fp16" or "int8".
 
     Returns:
-        The artefact against the float model, and its signal-to-noise ratio against its own graph in dB.
+        The file against the float model, and its signal-to-noise ratio against its own graph in dB.
 
     Raises:
-        RuntimeError: If the artefact does not compute its graph.
+        RuntimeError: If the file does not compute its graph.
     """
     from edge_vit.bench.paired import sqnr_db
 
-    outputs, expected, floats = (function(pictures.pixels) for function in (run, graph, reference))
     to_graph = sqnr_db(expected, outputs)
-    if not to_graph >= MIN_SQNR_TO_GRAPH_DB[precision]:
+    if not (to_graph >= MIN_SQNR_TO_GRAPH_DB[precision] or _is_as_good(outputs, expected, floats, precision)):
         raise RuntimeError(
-            f"the written file does not compute its graph: {to_graph:.1f} dB on {pictures.description}, at least "
+            f"the written file does not compute its graph: {to_graph:.1f} dB on {data}, at least "
             f"{MIN_SQNR_TO_GRAPH_DB[precision]:.0f} dB expected; nothing was kept, please report the model and versions"
         )
     agreement = float((outputs.argmax(1) == floats.argmax(1)).mean())
@@ -87,6 +96,19 @@ def check_artefact(
         sqnr_db=round(float(np.clip(sqnr_db(floats, outputs), -MAX_SQNR_DB, MAX_SQNR_DB)), 2),
         top1_agreement=round(agreement, 4),
         num_images=len(outputs),
-        data=pictures.description,
+        data=data,
     )
     return verification, to_graph
+
+
+def _is_as_good(outputs: np.ndarray, expected: np.ndarray, floats: np.ndarray, precision: str) -> bool:
+    """Tell whether an int8 file is as close to the float model as its graph is.
+
+    Where a network amplifies noise, as deep ones with random weights do, file and graph part after a few rounding
+    differences: each then carries noise of its own, but as much of it as the other.
+    """
+    from edge_vit.bench.paired import sqnr_db
+
+    graph_db = sqnr_db(floats, expected)
+    is_judgeable = precision == "int8" and graph_db >= MIN_JUDGEABLE_DB
+    return is_judgeable and sqnr_db(floats, outputs) >= graph_db - MAX_EXTRA_NOISE_DB
