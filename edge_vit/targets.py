@@ -71,6 +71,9 @@ TARGETS: dict[tuple[str, str], TargetSpec] = {
     ("tflite", "litert-torch"): TargetSpec(
         module="converters.to_tflite", suffix=".tflite", precisions=("fp32", "fp16", "int8"), options=_tflite
     ),
+    ("tflite", "onnx2tf"): TargetSpec(
+        module="converters.to_tflite_onnx2tf", suffix=".tflite", precisions=("fp32", "fp16", "int8"), options=_tflite
+    ),
     ("executorch", "xnnpack"): TargetSpec(
         module="converters.to_executorch", suffix=".pte", precisions=("fp32", "int8"), options=_executorch
     ),
