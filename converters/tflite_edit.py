@@ -169,9 +169,10 @@ def _shrink_constants(model: Any, graph: Any, schema: Any, stored: str) -> None:
         if stored == "int8" and codes[op.opcodeIndex] != schema.BuiltinOperator.ADD:
             continue
         for position, index in enumerate(op.inputs):
-            if not _is_large_float_constant(model, graph, schema, index):
+            is_known = index in replacement  # a constant that two operators share is shrunk once
+            if not is_known and not _is_large_float_constant(model, graph, schema, index):
                 continue
-            if index not in replacement:
+            if not is_known:
                 tensor = graph.tensors[index]
                 name, shape = tensor.name + b"_dequantized", tensor.shape
                 shrink(model, schema, tensor)
