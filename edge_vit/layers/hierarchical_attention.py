@@ -15,10 +15,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from edge_vit.layers import norm_block
 from edge_vit.layers.attention import attend, merge_heads, scale_linear_, split_heads
 from edge_vit.layers.conv_norm import make_linear
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
+from edge_vit.layers.norm_block import Functions
 from edge_vit.layers.position_mlp import PositionBias, PositionEmbedding
 from edge_vit.layers.windows import WindowGeometry, partition_windows
 
@@ -67,9 +69,7 @@ class DeployAttention(nn.Module):
 class TokenBlock(nn.Module):
     """Residual attention, then residual MLP, each behind a layer norm and with a learned scale if asked for."""
 
-    def __init__(
-        self, attn: Attention, dim: int, mlp_ratio: int, layer_scale: float | None, drop_path: float
-    ) -> None:
+    def __init__(self, attn: Attention, dim: int, mlp_ratio: int, layer_scale: float | None, drop_path: float) -> None:
         super().__init__()
         self.norm1, self.attn = nn.LayerNorm(dim), attn
         self.norm2, self.mlp = nn.LayerNorm(dim), Mlp(dim, mlp_ratio)
@@ -125,8 +125,36 @@ class CarrierInit(nn.Module):
         self.pool = nn.AvgPool2d(reach, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        carriers = self.pool(self.conv(x)).permute(0, 2, 3, 1)
-        return partition_windows(carriers, self.carrier_size).flatten(1, 2)
+        return self.by_window(self.pool(self.conv(x)))
+
+    def by_window(self, carriers: Tensor) -> Tensor:
+        """(B, C, nH * c, nW * c) -> (B * nW, c * c, C)."""
+        return partition_windows(carriers.permute(0, 2, 3, 1), self.carrier_size).flatten(1, 2)
+
+    @torch.no_grad()
+    def fuse(self) -> "DeployCarrierInit":
+        return DeployCarrierInit(self)
+
+
+class DeployCarrierInit(nn.Module):
+    """The same as one depthwise convolution: an average of convolutions is a convolution with the averaged kernel."""
+
+    def __init__(self, init: CarrierInit) -> None:
+        super().__init__()
+        self.by_window = init.by_window
+        weight, bias = init.conv.weight.double(), init.conv.bias
+        assert bias is not None
+        (down, across), dim = cast(tuple[int, int], init.pool.kernel_size), weight.shape[0]
+        kernel = torch.zeros(dim, 1, down + 2, across + 2, dtype=torch.float64)
+        for y in range(down):
+            for x in range(across):
+                kernel[:, :, y : y + 3, x : x + 3] += weight / (down * across)
+        self.conv = nn.Conv2d(dim, dim, (down + 2, across + 2), init.pool.stride, padding=1, groups=dim)
+        self.conv.weight.copy_(kernel.float())
+        self.conv.bias.copy_(bias)  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.by_window(self.conv(x))
 
 
 class Block(nn.Module):
@@ -173,6 +201,8 @@ class HierarchicalAttention(nn.Module):
         drop_paths: Drop probability of each block; their number is the number of blocks.
         carrier_size: Side of a window's carrier grid; 0 for plain window attention.
         layer_scale: Initial value of the learned scale of every residual branch; None for no scales.
+        functions: Activation and weighting of token blocks with batch norm (layers/norm_block.py); None for the
+            published blocks with layer norm, GELU and softmax.
         propagate: Whether the carriers are added to the map at the end; needs carriers and `layer_scale`.
     """
 
@@ -189,6 +219,7 @@ class HierarchicalAttention(nn.Module):
         carrier_size: int = 2,
         mlp_ratio: int = 4,
         layer_scale: float | None = None,
+        functions: Functions | None = None,
         propagate: bool = False,
     ) -> None:
         super().__init__()
@@ -196,13 +227,19 @@ class HierarchicalAttention(nn.Module):
             raise ValueError(f"{num_heads} heads do not divide {dim} channels; give a divisor")
         if carrier_size and carrier_size > min(window_size, *grid):
             raise ValueError(f"carrier_size {carrier_size} is larger than the windows; use less, or 0 for none")
+        if functions is not None and layer_scale is not None:
+            raise ValueError("blocks with batch norm have no layer_scale; leave it, or functions, out")
         if propagate and (not carrier_size or layer_scale is None):
             raise ValueError("propagate needs carriers and layer_scale; give both, or leave it off")
         self.geometry = geometry = WindowGeometry(grid, window_size)
         self.num_windows, size, num_global = geometry.down * geometry.across, geometry.size, carrier_size**2
         carrier_grid = (geometry.down * carrier_size, geometry.across * carrier_size)
 
-        def token_block(bias: PositionBias, drop_path: float) -> TokenBlock:
+        def token_block(bias: PositionBias, drop_path: float) -> nn.Module:
+            if functions is not None:
+                head_dim = dim // num_heads
+                attn = norm_block.Attention(dim, head_dim, head_dim, num_heads, bias, functions)
+                return norm_block.Block(attn, norm_block.Mlp(dim, mlp_ratio, functions), drop_path)
             return TokenBlock(Attention(dim, num_heads, bias), dim, mlp_ratio, layer_scale, drop_path)
 
         self.blocks = nn.ModuleList()

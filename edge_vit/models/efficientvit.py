@@ -17,6 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from edge_vit.layers.attention import WEIGHTINGS, Weighting, deploy_weighting, scale_linear_
 from edge_vit.layers.attention_bias import AttentionBias
 from edge_vit.layers.conv_norm import ConvNorm, NormLinear, make_conv, make_linear
 from edge_vit.layers.drop_path import DropPath
@@ -27,7 +28,13 @@ STEM_STRIDE = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EfficientViTConfig:
-    """What tells one EfficientViT from another; three stages each."""
+    """What tells one EfficientViT from another; three stages each.
+
+    Attributes:
+        kernel_sizes: Of the depthwise convolution of each head's queries; 0 for none.
+        weighting: How scores become weights of the keys, "softmax" or "relu".
+        num_local: Depthwise convolutions a block: 2 as published, or 1, before attention.
+    """
 
     embed_dim: tuple[int, int, int]
     depths: tuple[int, int, int]
@@ -36,6 +43,8 @@ class EfficientViTConfig:
     key_dim: int = 16
     window_size: int = 7
     mlp_ratio: int = 2
+    weighting: str = "softmax"
+    num_local: int = 2
     drop_path: float = 0.0
     num_classes: int = 1000
     resolution: int = 224
@@ -49,6 +58,10 @@ class EfficientViTConfig:
             raise ValueError(f"drop_path {self.drop_path} is not allowed; use 0 up to, not including, 1")
         if len(self.kernel_sizes) < max(self.num_heads):
             raise ValueError(f"{len(self.kernel_sizes)} kernel_sizes for {max(self.num_heads)} heads; give one a head")
+        if self.weighting not in WEIGHTINGS:
+            raise ValueError(f"weighting {self.weighting!r} is not allowed; use {' or '.join(WEIGHTINGS)}")
+        if self.num_local not in (1, 2):
+            raise ValueError(f"num_local {self.num_local} is not allowed; use 1 or 2")
         if any(dim % heads for dim, heads in zip(self.embed_dim, self.num_heads, strict=True)):
             raise ValueError(f"embed_dim {self.embed_dim} is not allowed; use multiples of num_heads {self.num_heads}")
 
@@ -110,44 +123,50 @@ class DeployHead(nn.Module):
 
     bias: Tensor
 
-    def __init__(self, q: nn.Sequential, k: nn.Conv2d, v: nn.Linear, bias: Tensor, size: int) -> None:
+    def __init__(self, q: nn.Sequential, k: nn.Conv2d, v: nn.Linear, bias: Tensor, weigh: Weighting, size: int) -> None:
         super().__init__()
-        self.q, self.k, self.v, self.size = q, k, v, size
+        self.q, self.k, self.v, self.weigh, self.size = q, k, v, weigh, size
         self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
         grid = x.reshape(x.shape[0], self.size, self.size, x.shape[2]).permute(0, 3, 1, 2)  # (B, N, C) -> (B, C, S, S)
         q = self.q(grid).permute(0, 2, 3, 1).flatten(1, 2)  # (B, K, S, S) -> (B, N, K)
         scores = torch.bmm(q, self.k(grid).flatten(2)) + self.bias
-        return torch.bmm(scores.softmax(-1), self.v(x))
+        return torch.bmm(self.weigh(scores), self.v(x))
 
 
 class Head(nn.Module):
     """One head of the cascade on a window's share of the channels: (B, C / h, S, S) -> (B, V, S, S)."""
 
-    def __init__(self, dim: int, key_dim: int, kernel_size: int) -> None:
+    def __init__(self, dim: int, key_dim: int, kernel_size: int, weigh: Weighting) -> None:
         super().__init__()
-        self.dims = [key_dim, key_dim, dim]
+        self.dims, self.weigh = [key_dim, key_dim, dim], weigh
         self.qkv = ConvNorm(dim, sum(self.dims))
-        self.q_conv = ConvNorm(key_dim, key_dim, kernel_size, padding=kernel_size // 2, groups=key_dim)
+        self.q_conv = nn.Sequential()
+        if kernel_size:
+            self.q_conv = ConvNorm(key_dim, key_dim, kernel_size, padding=kernel_size // 2, groups=key_dim)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         q, k, v = self.qkv(x).split(self.dims, dim=1)
         scale = self.dims[0] ** -0.5
         q, k, v = (t.flatten(2).transpose(1, 2) for t in (self.q_conv(q), k, v))  # (B, D, S, S) -> (B, N, D)
         scores = torch.bmm(q * scale, k.transpose(1, 2)) + bias
-        out = torch.bmm(scores.softmax(-1), v)
+        out = torch.bmm(self.weigh(scores), v)
         return out.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])  # (B, N, V) -> (B, V, S, S)
 
     @torch.no_grad()
     def deploy(self, bias: Tensor, size: int) -> DeployHead:
-        qkv, q_conv, scale = self.qkv.fuse(), self.q_conv.fuse(), self.dims[0] ** -0.5
-        assert qkv.bias is not None and q_conv.bias is not None
+        qkv = self.qkv.fuse()
+        assert qkv.bias is not None
         weights, biases = qkv.weight.split(self.dims), qkv.bias.split(self.dims)
         q, k = (make_conv(qkv, weights[i], biases[i]) for i in range(2))
         v = make_linear(weights[2].flatten(1), biases[2])
-        q_conv = make_conv(q_conv, q_conv.weight * scale, q_conv.bias * scale)
-        return DeployHead(nn.Sequential(q, q_conv), k, v, bias, size)
+        queries = nn.Sequential(q)
+        if isinstance(self.q_conv, ConvNorm):
+            queries.append(self.q_conv.fuse())
+        weigh, factor = deploy_weighting(self.weigh, bias.shape[-1])
+        scale_linear_(cast(nn.Conv2d, queries[-1]), factor * self.dims[0] ** -0.5)
+        return DeployHead(queries, k, v, bias * factor, weigh, size)
 
 
 class DeployAttention(nn.Module):
@@ -178,7 +197,8 @@ class CascadedGroupAttention(nn.Module):
         dim, num_heads = config.embed_dim[stage], config.num_heads[stage]
         kernel_sizes = config.kernel_sizes[:num_heads]
         self.geometry = WindowGeometry((config.grid(stage), config.grid(stage)), config.window_size)
-        self.heads = nn.ModuleList(Head(dim // num_heads, config.key_dim, size) for size in kernel_sizes)
+        weigh = WEIGHTINGS[config.weighting]
+        self.heads = nn.ModuleList(Head(dim // num_heads, config.key_dim, size, weigh) for size in kernel_sizes)
         self.act = nn.ReLU()
         self.proj = ConvNorm(dim, dim, norm_weight_init=0.0)
         self.bias = AttentionBias(num_heads, self.geometry.size)
@@ -212,7 +232,8 @@ class Block(nn.Sequential):
         self.dw0 = DepthwiseResidual(dim, drop_path)
         self.ffn0 = Ffn(dim, ratio, drop_path)
         self.attn = CascadedGroupAttention(config, stage)
-        self.dw1 = DepthwiseResidual(dim, drop_path)
+        if config.num_local == 2:
+            self.dw1 = DepthwiseResidual(dim, drop_path)
         self.ffn1 = Ffn(dim, ratio, drop_path)
 
 
@@ -306,6 +327,14 @@ EFFICIENTVIT_VARIANTS: dict[str, EfficientViTConfig] = {
     ),
     "efficientvit_m5": EfficientViTConfig(
         embed_dim=(192, 288, 384), depths=(1, 3, 4), num_heads=(3, 3, 4), kernel_sizes=(7, 5, 3, 3)
+    ),
+    "efficientvit_edge_m4": EfficientViTConfig(
+        embed_dim=(128, 256, 384),
+        depths=(1, 2, 3),
+        num_heads=(2, 4, 4),
+        kernel_sizes=(0, 0, 0, 0),
+        weighting="relu",
+        num_local=1,
     ),
 }
 

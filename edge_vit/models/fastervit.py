@@ -21,6 +21,7 @@ from edge_vit.layers.conv_norm import ConvNorm, make_linear, norm_scale_shift
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
 from edge_vit.layers.hierarchical_attention import HierarchicalAttention
+from edge_vit.layers.norm_block import EDGE, Functions
 
 NUM_CONV_STAGES = 2
 TOTAL_STRIDE = 32
@@ -36,6 +37,8 @@ class FasterViTConfig:
         window_sizes: Of stages 3 and 4; None for half of stage 3's grid and all of stage 4's.
         carrier_size: Side of the carrier grid of a window in stage 3; 0 for no carriers.
         layer_scale: Initial value of the learned scales; None for none.
+        functions: Of an edge variant, whose blocks and downsampling have batch norm; None for the published form with
+            layer norm, GELU and softmax.
         resolution: Side of the picture, or height and width.
     """
 
@@ -47,6 +50,7 @@ class FasterViTConfig:
     carrier_size: int = 2
     mlp_ratio: int = 4
     layer_scale: float | None = None
+    functions: Functions | None = None
     drop_path: float = 0.0
     num_classes: int = 1000
     resolution: int | tuple[int, int] = 224
@@ -92,12 +96,12 @@ class FasterViTConfig:
 
 
 class ConvBlock(nn.Module):
-    """Add two 3x3 convolutions of the map, a GELU between, to it (section 3.3)."""
+    """Add two 3x3 convolutions of the map, an activation between, to it (section 3.3)."""
 
-    def __init__(self, dim: int, drop_path: float) -> None:
+    def __init__(self, dim: int, drop_path: float, functions: Functions | None) -> None:
         super().__init__()
         self.conv1 = ConvNorm(dim, dim, 3, padding=1, bias=True)
-        self.act = nn.GELU()
+        self.act = nn.GELU() if functions is None else functions.act()
         self.conv2 = ConvNorm(dim, dim, 3, padding=1, bias=True)
         self.drop_path = DropPath(drop_path)
 
@@ -124,12 +128,14 @@ class Stage(nn.Sequential):
         super().__init__()
         dim, depths = config.embed_dim << stage, config.depths
         if stage > 0:
-            self.downsample = Downsample(dim // 2)
+            has_layer_norm = config.functions is None
+            conv = ConvNorm(dim // 2, dim, 3, stride=2, padding=1)
+            self.downsample: nn.Module = Downsample(dim // 2) if has_layer_norm else conv
         # Deeper blocks are dropped more often, from never to `drop_path`.
         rates = torch.linspace(0, config.drop_path, sum(depths), device="cpu").tolist()
         rates = rates[sum(depths[:stage]) : sum(depths[: stage + 1])]
         if stage < NUM_CONV_STAGES:
-            self.blocks: nn.Module = nn.Sequential(*(ConvBlock(dim, rate) for rate in rates))
+            self.blocks: nn.Module = nn.Sequential(*(ConvBlock(dim, rate, config.functions) for rate in rates))
             return
         carrier_size = config.carrier_size if stage == NUM_CONV_STAGES else 0
         self.blocks = HierarchicalAttention(
@@ -141,6 +147,7 @@ class Stage(nn.Sequential):
             carrier_size=carrier_size,
             mlp_ratio=config.mlp_ratio,
             layer_scale=config.layer_scale,
+            functions=config.functions,
             propagate=config.layer_scale is not None and carrier_size > 0,
         )
 
@@ -219,7 +226,12 @@ def _variants() -> dict[str, FasterViTConfig]:
     any_res = {
         f"{name}_any_res": replace(config, window_sizes=(12, 6), resolution=(576, 960)) for name, config in base.items()
     }
-    return base | large | any_res
+    edge = {
+        "fastervit_edge_0": FasterViTConfig(
+            embed_dim=32, stem_dim=32, depths=(1, 2, 4, 2), num_heads=(1, 2, 4, 8), functions=EDGE, drop_path=0.05
+        )
+    }
+    return base | large | any_res | edge
 
 
 FASTERVIT_VARIANTS: dict[str, FasterViTConfig] = _variants()

@@ -211,5 +211,3 @@ def _write(progress: TextIO | None, text: str) -> None:
     if progress is not None and text:
         progress.write(text)
         progress.flush()
-
-
