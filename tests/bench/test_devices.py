@@ -285,7 +285,7 @@ runs=0
 while [ $# -gt 0 ]; do case $2 in runs) runs=$3;; result) result=$3;; esac; shift; done
 {
     echo -n '{"is_complete": true, "emulated": false, "peak_kb": 40960, "rounds": [{"repeat": 0, "num_samples": '
-    echo "$runs," '"samples_us": [5000, 5100], "warmup_us": [6000], "load_us": 20000, "first_us": 9000, "is_steady": true}]}'
+    echo "$runs," '"samples_us": [5000, 5100], "load_us": 20000, "first_us": 9000, "is_steady": true}]}'
 } >/sdcard/Android/data/edgevit.demo/files/bench/$result
 """
 
