@@ -51,7 +51,7 @@ def test_classes_of_every_picture(artefact, vectors, core_classes, cpu):
 def test_known_defect_of_split_packing(artefact, vectors):
     """ExecuTorch 1.4.1 on ARM: an int8 matmul of two activations is wrong when several threads share its packing.
 
-    The app therefore warns; when this fails, a release has mended it, and the warning can go.
+    The app therefore starts with one thread, and its README warns; when this fails, a release has mended it.
     """
     toolchain = prepared(is_split=True)
     logits = np.frombuffer(emulated_pte.run(artefact, vectors[0].inputs.tobytes(), toolchain=toolchain), "<f4")

@@ -106,7 +106,6 @@ def test_faults_read_alike_in_python_and_in_the_app(fault, read, make_model):
 
 
 OWN_FAULTS = {
-    "unknown field": (lambda d: d.update(colour=1), "unknown field colour; known are backend, classes, "),
     "fewer labels": (lambda d: d["classes"].pop(), "3 classes for an output of 4 values"),
     "batch": (lambda d: d["input"].update(shape=[2, 32, 32, 3]), "input.shape [2, 32, 32, 3] is a batch; this app"),
     "resize below size": (lambda d: d["input"].update(resize=8), "input.resize is 8 for pictures of 32 pixels a side"),
@@ -123,6 +122,13 @@ def test_faults_that_the_app_looks_at_itself(fault, read, make_model):
     model = make_model()
     edit(model, change)
     assert read(model)["error"].startswith(f"demo_int8.pte.json: {message}")
+
+
+def test_fields_of_a_later_converter_are_let_pass(read, make_model):
+    model = make_model()
+    before = read(model)
+    edit(model, lambda d: (d.update(colour=1), d["input"].update(blur=None), d["file"].update(parts=[])))
+    assert "error" not in before and read(model) == before
 
 
 def test_a_manifest_that_is_no_object(read, make_model):

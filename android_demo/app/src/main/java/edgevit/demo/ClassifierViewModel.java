@@ -48,7 +48,8 @@ final class ClassifierViewModel {
     private boolean isFrameWaiting;
     int runtime;
     String model;
-    int threads = Math.min(4, Runtime.getRuntime().availableProcessors());
+    // One: with several, ExecuTorch 1.4.1 computes int8 attention wrongly on ARM (see README.md).
+    int threads = 1;
 
     // Of the worker.
     private final Pictures pictures = new Pictures();

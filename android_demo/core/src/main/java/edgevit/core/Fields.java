@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeSet;
 
 /**
  * Take typed fields out of a parsed JSON object. {@code where} is the path of field names, as the messages show it.
@@ -20,19 +19,15 @@ final class Fields {
         this.where = where;
     }
 
-    /** Open an object and hold it to exactly the named fields. */
+    /**
+     * Open an object that must have the named fields. Others are let pass: a later converter may say more about a model of the same
+     * schema, and an app in users' hands must still read it.
+     */
     static Fields of(Object value, String where, String... names) throws ModelException {
         if (!(value instanceof Map)) {
             throw wrongType(value, where.isEmpty() ? "the manifest" : where, "an object");
         }
         Fields fields = new Fields((Map<?, ?>) value, where);
-        TreeSet<String> known = new TreeSet<>(Arrays.asList(names));
-        for (Object key : new TreeSet<Object>(fields.entries.keySet())) {
-            if (!known.contains(key)) {
-                String list = Words.list(known);
-                throw new ModelException("unknown field " + fields.path((String) key) + "; known are " + list);
-            }
-        }
         for (String name : names) {
             if (!fields.entries.containsKey(name)) {
                 throw new ModelException("field " + fields.path(name) + " is missing");

@@ -58,7 +58,7 @@ public final class Manifest {
     /**
      * Parse a manifest.
      *
-     * @throws ModelException if this is no JSON, a field is missing, unknown or of another type, or the schema is another one
+     * @throws ModelException if this is no JSON, a field is missing or of another type, or the schema is another one
      */
     public static Manifest parse(String text) throws ModelException {
         Object data;
