@@ -69,7 +69,8 @@ def convert(
         RuntimeError: If the written file does not compute what the model does.
     """
     _require_executorch()
-    graph = passes.owned_graph(model, example_inputs)
+    with _quiet():  # copying a graph warns about torch's own classes
+        graph = passes.owned_graph(model, example_inputs)
     is_quantized = passes.is_qdq_graph(graph)
     grid = _prepare(graph, is_quantized, options)
     inputs = example_inputs if grid is None else tuple(x.to(torch.int8) for x in example_inputs)
@@ -125,16 +126,15 @@ def _prepare(graph: GraphModule, is_quantized: bool, options: ExecuTorchOptions)
 def _lower(
     graph: GraphModule, inputs: tuple[Tensor, ...], options: ExecuTorchOptions
 ) -> tuple[Any, PteInspection]:
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
     from torch._export.verifier import SpecViolationError
 
-    with _quiet(), _shared_provenance(), cancelled_turns(), _refusals() as reasons:
+    with _quiet(), _shared_provenance(), _needed_decompositions(), cancelled_turns(), _refusals() as reasons:
         exported = torch.export.export(graph, inputs)
         try:
             lowered = to_edge_transform_and_lower(
                 exported,
-                partitioner=[XnnpackPartitioner(configs=_partitioner_configs())],
+                partitioner=[_partitioner()],
                 generate_etrecord=options.etrecord is not None,
             )
             inspection = inspect_lowered(lowered, reasons)  # first: what follows changes the graph in place
@@ -142,6 +142,24 @@ def _lower(
         except (RuntimeError, NotImplementedError, AssertionError, SpecViolationError) as e:
             lines = str(e).strip().splitlines() or [type(e).__name__]
             raise ValueError(f"executorch has no lowering for this model: {lines[0][:300]}") from e
+
+
+def _partitioner() -> Any:
+    """Return ExecuTorch's partitioner, but a delegate owns all constants that it reads.
+
+    The stock one (ExecuTorch 1.4.1) leaves constants of sums, products and joins outside, as inputs of the delegate
+    that XNNPACK cannot prepare in advance.
+    """
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir.backend.utils import tag_constant_data
+
+    class OwningPartitioner(XnnpackPartitioner):
+        def partition(self, exported_program: Any) -> Any:
+            result = super().partition(exported_program)
+            tag_constant_data(exported_program)
+            return result
+
+    return OwningPartitioner(configs=_partitioner_configs())
 
 
 def _partitioner_configs() -> list[Any]:
@@ -227,6 +245,32 @@ def _shared_provenance() -> Iterator[None]:
         yield
     finally:
         del NodeSource.__deepcopy__  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _needed_decompositions() -> Iterator[None]:
+    """Leave out decompositions of programs that hold nothing to decompose, each of which traces the whole model anew.
+
+    ExecuTorch asks for three in a row; the first brings our graphs, which change no tensor in place, nothing, and the
+    last is for operators that the partitioner gave back.
+    """
+    from torch.export import ExportedProgram
+
+    decompose = ExportedProgram.run_decompositions
+
+    def decompose_if_needed(self: Any, decomp_table: Any = None, **options: Any) -> Any:
+        targets = [node.target for node in self.graph.nodes if node.op == "call_function"]
+        schemas = [target._schema for target in targets if hasattr(target, "_schema")]
+        is_needed = decomp_table is None or any(target in decomp_table for target in targets)
+        if not is_needed and not any(schema.is_mutable for schema in schemas):
+            return self
+        return decompose(self, decomp_table, **options)
+
+    ExportedProgram.run_decompositions = decompose_if_needed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ExportedProgram.run_decompositions = decompose  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

@@ -31,13 +31,21 @@ def cancelled_turns() -> Iterator[None]:
 
 
 def cancel_turns(graph: Any) -> int:
-    """Remove pairs of transposes that undo each other from an XNNGraph, in place; return how many."""
+    """Remove transposes from an XNNGraph, in place: pairs that undo each other, and those of a single number.
+
+    Returns:
+        How many values are read from before such a transpose, or pair of them, instead.
+    """
     producers = {node.xnode_union.output_id: node for node in graph.xnodes if hasattr(node.xnode_union, "output_id")}
     outputs = set(graph.output_ids)
+    single = _single_numbers(graph)
     same_as: dict[int, int] = {}
     for node in graph.xnodes:
         turn = node.xnode_union
         if type(turn).__name__ != _TURN or turn.output_id in outputs:
+            continue
+        if turn.input_id in single:
+            same_as[turn.output_id] = turn.input_id
             continue
         before = producers[turn.input_id].xnode_union if turn.input_id in producers else None
         if type(before).__name__ == _TURN and [before.perm[i] for i in turn.perm] == list(range(len(turn.perm))):
@@ -53,6 +61,12 @@ def cancel_turns(graph: Any) -> int:
     read = outputs | {getattr(n.xnode_union, name) for n in kept for name in _inputs(n.xnode_union)}
     graph.xnodes = [n for n in kept if type(n.xnode_union).__name__ != _TURN or n.xnode_union.output_id in read]
     return len(same_as)
+
+
+def _single_numbers(graph: Any) -> set[int]:
+    """Return the values that hold one number, whatever their rank."""
+    tensors = [getattr(v.xvalue_union, "tensor_value", v.xvalue_union) for v in getattr(graph, "xvalues", ())]
+    return {tensor.id_out for tensor in tensors if tensor.dims and set(tensor.dims) == {1}}
 
 
 def _inputs(node: Any) -> list[str]:
