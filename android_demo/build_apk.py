@@ -15,6 +15,8 @@ from android_demo.apk import check, tools
 from android_demo.apk import compile as compiling
 from edge_vit import android
 
+ARTIFACTS = Path("artifacts")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
@@ -43,7 +45,8 @@ class BuildResult:
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(prog="python -m android_demo.build_apk", description=__doc__)
-    parser.add_argument("artefacts", nargs="+", type=Path, metavar="MODEL.pte", help="its manifest lies beside it")
+    artefact = "its manifest lies beside it; none: levit_128s in int8, converted now into artifacts/"
+    parser.add_argument("artefacts", nargs="*", type=Path, metavar="MODEL.pte", help=artefact)
     output = Path("artifacts/edge_vit_demo.apk")
     parser.add_argument("--output", type=Path, default=output, metavar="APK", help="default: %(default)s")
     parser.add_argument("--keep-work", type=Path, metavar="DIR", help="keep what lies in between in this new folder")
@@ -91,6 +94,19 @@ def run(config: BuildConfig) -> BuildResult:
     )
 
 
+def convert_default() -> Path:
+    """Convert the embedded levit_128s to int8 and return the file.
+
+    Raises:
+        ValueError: If that fails; the reason has been said.
+    """
+    from edge_vit import convert
+
+    if code := convert.main(["levit_128s", "--target", "executorch", "--int8", "--output-dir", str(ARTIFACTS)]):
+        raise ValueError(f"levit_128s could not be converted (exit code {code})")
+    return ARTIFACTS / "levit_128s_int8.pte"
+
+
 def _say(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
@@ -98,13 +114,13 @@ def _say(what: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = build_parser().parse_args(argv)
-    config = BuildConfig(
-        artefacts=tuple(arguments.artefacts),
-        output=arguments.output,
-        has_runtime=not arguments.random_logits,
-        work=arguments.keep_work,
-    )
     try:
+        config = BuildConfig(
+            artefacts=tuple(arguments.artefacts) or (convert_default(),),
+            output=arguments.output,
+            has_runtime=not arguments.random_logits,
+            work=arguments.keep_work,
+        )
         result = run(config)
     except (ValueError, ImportError, OSError) as e:
         print(f"error: {e}", file=sys.stderr)

@@ -165,6 +165,16 @@ def test_a_tflite_cannot_be_built_here(make_model, capsys):
     assert "only the ExecuTorch flavour can be built without Google's SDK" in capsys.readouterr().err
 
 
+def test_without_a_model_levit_128s_is_converted_first(monkeypatch, capsys):
+    from edge_vit import convert
+
+    asked = []
+    monkeypatch.setattr(convert, "main", lambda words: asked.append(words) or 2)
+    assert build_apk.main([]) == 1
+    assert asked == [["levit_128s", "--target", "executorch", "--int8", "--output-dir", "artifacts"]]
+    assert "levit_128s could not be converted (exit code 2)" in capsys.readouterr().err
+
+
 def test_failed_checks_fail_the_command(make_model, monkeypatch, capsys):
     bad = check.Check(name="assets", detail="", problems=("a.pte differs",))
     result = build_apk.BuildResult(apk="a.apk", num_bytes=1, checks=(bad,), badging=())
