@@ -62,6 +62,48 @@ def test_file_agrees_with_the_qdq_graph(converted):
         assert abs(actual - expected).max() < 0.05 * abs(expected).max() + 1e-6
 
 
+class _OneHead(nn.Module):
+    """Attention of one head with a bias, a ReLU on its own, and a large constant that two additions share."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.q, self.k, self.v, self.head = (nn.Linear(8, 8) for _ in range(4))
+        self.register_buffer("bias", torch.randn(64, 64))
+
+    def attend(self, x):
+        scores = torch.bmm(self.q(x), self.k(x).transpose(1, 2)) + self.bias
+        return torch.bmm(scores.softmax(-1), self.v(x))
+
+    def forward(self, x):
+        x = self.stem(x).permute(0, 2, 3, 1).flatten(1, 2)
+        first = self.attend(x)
+        x = torch.cat([first, self.attend(first)], 2).relu()
+        return self.head(x[:, :, 4:12].reshape(1, 8, 8, 8).mean((1, 2)))
+
+
+def test_one_head_and_a_lone_relu_stay_with_the_fast_kernels(tmp_path):
+    torch.manual_seed(0)
+    model = PixelInput(_OneHead().eval(), 16, IMAGENET_MEAN, IMAGENET_STD).eval()
+    batches = [torch.randint(0, 256, (1, 16, 16, 3)).float() for _ in range(8)]
+    graph = export_graph(model, batches[0])
+    plan = make_plan(graph)
+    qdq = quantize_graph(graph, plan, calibrate(graph, plan, batches))
+    path = tmp_path / "one_head_int8.tflite"
+    convert(qdq, (batches[0],), path, options=TFLiteOptions())
+    inspection = inspect(path)
+    assert inspection.counts["BATCH_MATMUL"] == {"int8": 4} and "RELU" not in inspection.counts
+    # Nothing but the learned layers is a FULLY_CONNECTED, and no transposition is left without a reader.
+    assert inspection.counts["FULLY_CONNECTED"] == {"int8": 7} and inspection.slow_path == ()
+    read = {i for op in inspection.operators for i in op.inputs} | set(inspection.outputs)
+    assert all(set(op.outputs) & read for op in inspection.operators)
+    assert inspection.counts["DEQUANTIZE"]["constant"] == 1
+    call = load(path, 1)
+    for batch in batches:
+        expected = qdq(batch).detach().numpy()
+        assert abs(call(batch.numpy().astype("uint8")) - expected).max() < 0.05 * abs(expected).max()
+
+
 def test_training_mode_and_mixed_options_are_refused(converted, tmp_path):
     _, qdq, batches, _ = converted
     with pytest.raises(ValueError, match="training mode"):
