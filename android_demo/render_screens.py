@@ -106,7 +106,7 @@ def fill(screen: View, content: dict, *, is_live: bool) -> None:
     screen.find("share").state["enabled"] = content["can_share"]
     screen.find("camera_view").state["visibility"] = "visible" if is_live else "gone"
     screen.find("picture").state["visibility"] = "gone" if is_live else "visible"
-    for name, text in (("models", "levit_128s_int8"), ("runtimes", "ExecuTorch"), ("threads", "4")):
+    for name, text in (("models", "levit_128s_int8"), ("runtimes", "ExecuTorch"), ("threads", "1")):
         screen.find(name).state["text"] = text
 
 
