@@ -1,4 +1,4 @@
-"""From onnx2tf's float flatbuffer to the file that we want: linear layers as such, and int8 on grids given from outside.
+"""From onnx2tf's float flatbuffer to the file that we want: linear layers as such, and int8 on given grids.
 
 onnx2tf writes good float files. Its own quantization chooses ranges itself and refuses attention; ai-edge-quantizer
 would compute scales from ranges anew, a rounding away from those of the other formats. Here the grids come as they are.
@@ -27,14 +27,12 @@ _COMPUTING = _WEIGHTED | _ARITHMETIC | {"BATCH_MATMUL", "MEAN", "LOGISTIC", "AVE
 # The first version of each operator that says "int8"; the others say it in all versions.
 _INT8_VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "BATCH_MATMUL": 2, "ADD": 2, "SUB": 2, "MUL": 2,
-    "MEAN": 2, "LOGISTIC": 2, "RELU": 2, "AVERAGE_POOL_2D": 2, "CONCATENATION": 2, "GATHER": 2, "MAX_POOL_2D": 2, "PAD": 2,
-    "SLICE": 2, "SPLIT": 2, "SPLIT_V": 2, "STRIDED_SLICE": 2, "TRANSPOSE": 2, "DEQUANTIZE": 2,
+    "MEAN": 2, "LOGISTIC": 2, "RELU": 2, "AVERAGE_POOL_2D": 2, "CONCATENATION": 2, "GATHER": 2, "MAX_POOL_2D": 2,
+    "PAD": 2, "SLICE": 2, "SPLIT": 2, "SPLIT_V": 2, "STRIDED_SLICE": 2, "TRANSPOSE": 2, "DEQUANTIZE": 2,
 }  # fmt: skip
 
 
-def finish_onnx2tf(
-    flatbuffer: bytes, grids: Mapping[str, Grid], weight_scales: Mapping[str, np.ndarray]
-) -> bytes:
+def finish_onnx2tf(flatbuffer: bytes, grids: Mapping[str, Grid], weight_scales: Mapping[str, np.ndarray]) -> bytes:
     """Return the flatbuffer with fully connected operators and, where there are grids, in integers.
 
     Args:
@@ -135,17 +133,28 @@ class _Editor:
         self.graph.operators = [op for op in self.graph.operators if id(op) not in joined]
 
     def fuse_activations(self) -> None:
-        """Let the operator before a ReLU or a clip to 0..6 do it, where nothing else reads that operator."""
-        makers = {int(op.outputs[0]): op for op in self.graph.operators if self.kind(op) in _WEIGHTED | _ARITHMETIC}
+        """Let the operator before a ReLU or a clip to 0..6 do it, where nothing else reads that operator.
+
+        Operators between the two that only turn or reshape do not mind.
+        """
+        makers = {int(op.outputs[0]): op for op in self.graph.operators}
         read = [int(index) for op in self.graph.operators for index in op.inputs] + [int(i) for i in self.graph.outputs]
-        activations = self.schema.ActivationFunctionType
         fused = set()
         for op in self.graph.operators:
-            maker = makers.get(int(op.inputs[0])) if self.kind(op) in ("RELU", "RELU6") else None
-            if maker is None or maker.builtinOptions.fusedActivationFunction or read.count(int(op.inputs[0])) > 1:
+            if self.kind(op) not in ("RELU", "RELU6"):
                 continue
-            maker.builtinOptions.fusedActivationFunction = getattr(activations, self.kind(op))
-            maker.outputs = op.outputs
+            last = maker = makers.get(int(op.inputs[0]))
+            while maker is not None and read.count(int(maker.outputs[0])) == 1:
+                if self.kind(maker) not in ("TRANSPOSE", "RESHAPE"):
+                    break
+                maker = makers.get(int(maker.inputs[0]))
+            if maker is None or self.kind(maker) not in _WEIGHTED | _ARITHMETIC:
+                continue
+            if maker.builtinOptions.fusedActivationFunction or read.count(int(maker.outputs[0])) > 1:
+                continue
+            maker.builtinOptions.fusedActivationFunction = getattr(self.schema.ActivationFunctionType, self.kind(op))
+            last.outputs = op.outputs  # type: ignore[union-attr]
+            makers[int(op.outputs[0])] = last
             fused.add(id(op))
         self.graph.operators = [op for op in self.graph.operators if id(op) not in fused]
 

@@ -1,8 +1,8 @@
 """PyTorch to ONNX: a float file, and beside it what a quantized graph knows of integers.
 
-ONNX can hold quantize and dequantize operators, but tools that change the layout of a graph stop at them. So the file is
-the float form of a qdq graph (weights on their grid), and the grids come back separately, by the names that the file
-gives its values.
+ONNX can hold quantize and dequantize operators, but tools that change the layout of a graph stop at them. So the file
+is the float form of a qdq graph (weights on their grid), and the grids come back separately, by the names that the
+file gives its values.
 """
 
 import contextlib
@@ -59,10 +59,10 @@ def export_onnx(model: nn.Module, example_inputs: tuple[Tensor, ...], path: Path
             f"writing ONNX needs a package that is not installed ({e.name}); run: pip install 'edge_vit[onnx]'",
             name=e.name,
         ) from e
-    graph = owned_graph(model, example_inputs)
-    weight_scales = take_off_pairs(graph)
     try:
         with _quiet(), torch.no_grad():
+            graph = owned_graph(model, example_inputs)
+            weight_scales = take_off_pairs(graph)
             exported = torch.export.export(graph, example_inputs)
             program = torch.onnx.export(
                 exported, example_inputs, dynamo=True, verbose=False, input_names=[INPUT_NAME],

@@ -108,9 +108,7 @@ def run_onnx2tf(python: Path, onnx_path: Path) -> tuple[bytes, dict[str, str]]:
     return model.read_bytes(), names
 
 
-def grids_by_tensor(
-    grids: dict[str, tuple[float, int]], names: dict[str, str]
-) -> dict[str, tuple[float, int]]:
+def grids_by_tensor(grids: dict[str, tuple[float, int]], names: dict[str, str]) -> dict[str, tuple[float, int]]:
     """Return grids under the names of tensors.
 
     Raises:
