@@ -1,0 +1,60 @@
+"""Each converter's failures leave nothing behind and say what to do; those that need no long lowering."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edge_vit.targets import TARGETS, Request
+
+pytestmark = [
+    pytest.mark.needs_tflite,
+    pytest.mark.needs_executorch,
+    pytest.mark.needs_coreml,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDKs
+    pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),  # coremltools leaves its folders
+]
+PACKAGES = {"converters.to_tflite": "litert_torch", "converters.to_executorch": "executorch.exir",
+            "converters.to_coreml": "coremltools"}  # fmt: skip
+ROADS = [road for road, spec in TARGETS.items() if spec.module in PACKAGES]
+
+
+class Eigenvalues(nn.Module):
+    """An operator that no runtime on a phone has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.eigvalsh(x[..., 0])
+
+
+def convert(road: tuple[str, str], model: nn.Module, folder: Path) -> None:
+    spec = TARGETS[road]
+    options = spec.options(Request(precision="fp32", classes=(), description=""))
+    example = (torch.zeros(1, 4, 4, 3),)
+    importlib.import_module(spec.module).convert(model, example, folder / f"m{spec.suffix}", options=options)
+
+
+@pytest.mark.parametrize("road", ROADS, ids=lambda road: road[0])
+def test_missing_package_names_the_extra(
+    road: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, PACKAGES[TARGETS[road].module], None)
+    with pytest.raises(ImportError, match=rf"is not installed .*pip install 'edge_vit\[{road[0]}\]'"):
+        convert(road, nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval(), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("road", ROADS, ids=lambda road: road[0])
+def test_unknown_operator_is_named(road: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no lowering for this model: .*eig"):
+        convert(road, Eigenvalues().eval(), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("road", ROADS, ids=lambda road: road[0])
+def test_training_mode_is_refused(road: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the model is in training mode; call eval\(\) and fuse\(\) first"):
+        convert(road, nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).train(), tmp_path)
+    assert not any(tmp_path.iterdir())
