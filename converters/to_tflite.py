@@ -100,6 +100,7 @@ def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...], is_quantized: b
         # Only its mode counts: "the graph holds static int8 quantize-dequantize pairs".
         config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
         quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(config))
+    _make_contiguous_(model)
     try:
         with _quiet():
             lowered: Any = litert_torch.convert(model, example_inputs, quant_config=quant_config)
@@ -107,6 +108,16 @@ def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...], is_quantized: b
     except (NotImplementedError, RuntimeError) as e:
         first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
         raise ValueError(f"litert-torch has no lowering for this model: {first}") from e
+
+
+def _make_contiguous_(model: nn.Module) -> None:
+    """Lay constants out in plain order, values unchanged.
+
+    litert-torch tells constants apart by address. Of one that is not contiguous it takes a copy, whose address another
+    copy may get once it is freed: two different constants of equal shape then become one, in some runs and not others.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.contiguous()
 
 
 def _flatbuffer(lowered: Any) -> bytes:

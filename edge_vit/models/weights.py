@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_vit.layers.attention_bias import resize_bias_table
+from edge_vit.layers.drop_path import DropPath
 from edge_vit.models.checkpoint_io import read_checkpoint
 from edge_vit.models.features import FeatureModel
 from edge_vit.models.published import LICENCES
@@ -64,7 +65,11 @@ def randomize_(model: nn.Module, seed: int = 0) -> None:
         detail = contrast * torch.randn(16, 3, cells, cells, generator=generator)
         pictures = pictures + F.interpolate(detail, size=image_size(model), mode="bicubic")
     was_training = model.training
-    model.train()(pictures)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, DropPath):  # draws from torch's own generator
+            module.eval()
+    model(pictures)
     model.train(was_training)
 
 

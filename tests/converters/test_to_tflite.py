@@ -104,6 +104,33 @@ def test_one_head_and_a_lone_relu_stay_with_the_fast_kernels(tmp_path):
         assert abs(call(batch.numpy().astype("uint8")) - expected).max() < 0.05 * abs(expected).max()
 
 
+class _StridedConstants(nn.Module):
+    """Additions of constants of equal shape that do not lie in plain order."""
+
+    def __init__(self):
+        super().__init__()
+        for i in range(24):
+            self.register_buffer(f"c{i}", torch.randn(16, 64).t())
+
+    def forward(self, x):
+        for constant in self.buffers():
+            x = (x + constant).relu()
+        return x
+
+
+def test_strided_constants_stay_apart(tmp_path):
+    torch.manual_seed(0)
+    model, x = _StridedConstants().eval(), torch.randn(1, 64, 16)
+    path = tmp_path / "constants.tflite"
+    convert(model, (x,), path, options=TFLiteOptions(uint8_input=False))
+    inspection = inspect(path)
+    constants = {
+        i for op in inspection.operators if op.type == "ADD" for i in op.inputs if inspection.tensors[i].is_constant
+    }
+    assert len(constants) == 24
+    torch.testing.assert_close(torch.from_numpy(load(path, 1)(x.numpy())), model(x), rtol=1e-5, atol=1e-5)
+
+
 def test_training_mode_and_mixed_options_are_refused(converted, tmp_path):
     _, qdq, batches, _ = converted
     with pytest.raises(ValueError, match="training mode"):
