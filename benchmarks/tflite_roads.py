@@ -3,9 +3,9 @@
     python benchmarks/tflite_roads.py --data ../imagenette/val [--models levit_128s] [--weights random --calib DIR]
 
 For every model, float and int8: seconds to convert (wall clock and processor time, process start, weights and checks
-included), size, milliseconds in LiteRT on this machine (one thread, the two files taking turns in one run, medians and their
-ratio), instructions of one inference on an emulated cortex-a76, top-1 on labelled pictures, and on how many of them the
-two files agree.
+included), size, milliseconds in LiteRT on this machine (one thread, the two files taking turns in one run, medians and
+their ratio), instructions of one inference on an emulated cortex-a76, top-1 on labelled pictures, and on how many
+pictures (200 at most) the two files agree.
 Files that are there are not made again; their seconds then come from the run that made them.
 """
 
@@ -67,13 +67,14 @@ def _children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def top1(path: Path, other: Path, args: argparse.Namespace) -> tuple[float, float] | None:
-    """Return top-1 in percent of `path` and of `other` on the same pictures; None for weights that learnt nothing."""
+def top1(path: Path, float_path: Path, args: argparse.Namespace) -> float | None:
+    """Return top-1 in percent; None for weights that learnt nothing."""
     if open_artefact(path).manifest.weights.source == "random":
         return None
-    config = accuracy.AccuracyConfig(artefact=path, float_artefact=other, data=args.data, limit=args.limit)
-    overall = accuracy.run(config).overall
-    return overall.artefact_top1, overall.float_top1
+    config = accuracy.AccuracyConfig(
+        artefact=path, float_artefact=float_path, data=args.data, limit=args.limit, threads=1
+    )
+    return accuracy.run(config).overall.artefact_top1
 
 
 def agreement(paths: list[Path], args: argparse.Namespace) -> float:
@@ -92,10 +93,10 @@ def measure(model: str, precision: str, args: argparse.Namespace) -> list[dict[s
     made = {road: make_artefact(model, precision, road, args) for road in ROADS}
     paths = {road: path for road, (path, _) in made.items()}
     samples = time_in_turns(paths, args.rounds)
-    accuracies = top1(paths[ROADS[1]], paths[ROADS[0]], args)
+    float_path = args.artifacts / ROADS[0] / f"{model}_fp32.tflite"
     same = agreement(list(paths.values()), args)
     records = []
-    for i, road in enumerate(ROADS):
+    for road in ROADS:
         manifest = open_artefact(paths[road]).manifest
         records.append(
             {
@@ -103,7 +104,7 @@ def measure(model: str, precision: str, args: argparse.Namespace) -> list[dict[s
                 "convert_processor_s": made[road][1][1],
                 "size_bytes": paths[road].stat().st_size, "median_ms": statistics.median(samples[road]),
                 "instructions": emulation.count_instructions(paths[road], CPU),
-                "top1": None if accuracies is None else accuracies[1 - i], "agreement": same,
+                "top1": top1(paths[road], float_path, args), "agreement": same,
                 "operators": manifest.total_nodes, "sqnr_db": manifest.verification.sqnr_db,
             }
         )  # fmt: skip
