@@ -1,8 +1,8 @@
 """Train a variant on an image folder: float, or quantization-aware from a float checkpoint.
 
-    python -m edge_vit.train levit_128s --data DIR --resolution 160 --epochs 60
-    python -m edge_vit.train levit_128s --data DIR --qat --weights runs/levit_128s_160/levit_128s_float.safetensors
-    torchrun --nproc-per-node 4 -m edge_vit.train levit_128s --data DIR
+python -m edge_vit.train levit_128s --data DIR --resolution 160 --epochs 60
+python -m edge_vit.train levit_128s --data DIR --qat --weights runs/levit_128s_160/levit_128s_float.safetensors
+torchrun --nproc-per-node 4 -m edge_vit.train levit_128s --data DIR
 """
 
 import argparse
@@ -200,8 +200,7 @@ def _load_data(config: TrainConfig, rank: int, world_size: int) -> _Data:
     val_samples, val_names = train_data.find_samples(config.data / "val")
     if names != val_names:
         raise ValueError(f"train and val under {config.data} have different class folders; make them equal")
-    samples, _ = train_data.drop_unreadable(samples)
-    val_samples, _ = train_data.drop_unreadable(val_samples)
+    samples, val_samples = train_data.drop_unreadable(samples), train_data.drop_unreadable(val_samples)
     if len(samples) < config.batch_size * world_size:
         count = len(samples)
         raise ValueError(f"{count} training images are fewer than one batch; use --batch-size {count} or less")

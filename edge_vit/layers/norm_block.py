@@ -67,7 +67,7 @@ class DeployAttention(nn.Module):
 
     def __init__(
         self,
-        q: nn.Module,
+        q: nn.Linear | nn.Conv2d,
         k: nn.Linear,
         v: nn.Linear,
         proj: nn.Linear,

@@ -22,8 +22,7 @@ from edge_vit.layers.attention_bias import AttentionBias
 from edge_vit.layers.conv_norm import ConvNorm, NormLinear, make_conv, make_linear
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.windows import WindowGeometry
-
-STEM_STRIDE = 16
+from edge_vit.models.limits import STEM_STRIDE, check_limits, check_square, grid_side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,12 +49,8 @@ class EfficientViTConfig:
     resolution: int = 224
 
     def __post_init__(self) -> None:
-        if self.resolution < 64 or self.resolution % STEM_STRIDE:
-            raise ValueError(f"resolution {self.resolution} is not allowed; use a multiple of {STEM_STRIDE} from 64 up")
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes {self.num_classes} is not allowed; use 1 or more")
-        if not 0.0 <= self.drop_path < 1.0:
-            raise ValueError(f"drop_path {self.drop_path} is not allowed; use 0 up to, not including, 1")
+        check_square(self.resolution)
+        check_limits(self.num_classes, self.drop_path)
         if len(self.kernel_sizes) < max(self.num_heads):
             raise ValueError(f"{len(self.kernel_sizes)} kernel_sizes for {max(self.num_heads)} heads; give one a head")
         if self.weighting not in WEIGHTINGS:
@@ -77,10 +72,7 @@ class EfficientViTConfig:
 
     def grid(self, stage: int) -> int:
         """Return the side of the map in `stage`, counted from 0."""
-        side = self.resolution // STEM_STRIDE
-        for _ in range(stage):
-            side = (side + 1) // 2
-        return side
+        return grid_side(self.resolution, stage)
 
 
 class DepthwiseResidual(nn.Module):

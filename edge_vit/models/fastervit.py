@@ -22,6 +22,7 @@ from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
 from edge_vit.layers.hierarchical_attention import HierarchicalAttention
 from edge_vit.layers.norm_block import EDGE, Functions
+from edge_vit.models.limits import check_limits
 
 NUM_CONV_STAGES = 2
 TOTAL_STRIDE = 32
@@ -62,10 +63,7 @@ class FasterViTConfig:
             raise ValueError(f"resolution {self.resolution} is not allowed; {allowed}")
         if self.window_sizes is None and sides[0] != sides[1]:
             raise ValueError(f"resolution {self.resolution} is no square; give window_sizes or use an any_res variant")
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes {self.num_classes} is not allowed; use 1 or more")
-        if not 0.0 <= self.drop_path < 1.0:
-            raise ValueError(f"drop_path {self.drop_path} is not allowed; use 0 up to, not including, 1")
+        check_limits(self.num_classes, self.drop_path)
 
     @property
     def channels(self) -> tuple[int, ...]:

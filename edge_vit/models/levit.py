@@ -20,8 +20,7 @@ from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear, make_lin
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
 from edge_vit.layers.norm_block import EDGE, PUBLISHED, Attention, Block, DeployAttention, Functions, Mlp
-
-STEM_STRIDE = 16
+from edge_vit.models.limits import STEM_STRIDE, check_limits, check_square, grid_side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,12 +39,8 @@ class LeViTConfig:
     resolution: int = 224
 
     def __post_init__(self) -> None:
-        if self.resolution < 64 or self.resolution % STEM_STRIDE:
-            raise ValueError(f"resolution {self.resolution} is not allowed; use a multiple of {STEM_STRIDE} from 64 up")
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes {self.num_classes} is not allowed; use 1 or more")
-        if not 0.0 <= self.drop_path < 1.0:
-            raise ValueError(f"drop_path {self.drop_path} is not allowed; use 0 up to, not including, 1")
+        check_square(self.resolution)
+        check_limits(self.num_classes, self.drop_path)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -59,10 +54,7 @@ class LeViTConfig:
 
     def grid(self, stage: int) -> int:
         """Return the side of the token grid in `stage`, counted from 0."""
-        side = self.resolution // STEM_STRIDE
-        for _ in range(stage):
-            side = (side + 1) // 2
-        return side
+        return grid_side(self.resolution, stage)
 
 
 class DownsampleAttention(nn.Module):

@@ -1,6 +1,5 @@
 """Image folders for training: decoded once, viewed anew in every epoch, in an order that only the seed decides."""
 
-import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +11,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from calibration.dataset import SkippedImage, list_class_folders, read_class_names, skipped_lines
 from calibration.preprocess import Preprocess, load_pixels
 from edge_vit.training.augment import random_resized_crop
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 def decode(path: Path, shorter_side: int) -> Tensor:
@@ -89,39 +87,30 @@ def find_samples(folder: Path) -> tuple[list[tuple[Path, int]], list[str]]:
     Raises:
         ValueError: If there is no class folder, or an empty one.
     """
-    if not folder.is_dir():
-        raise ValueError(f"image folder {folder} does not exist; give a folder with one subfolder a class")
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-    if not classes:
-        raise ValueError(f"image folder {folder} holds no class folders; give a folder with one subfolder a class")
-    samples = []
-    for label, name in enumerate(classes):
-        paths = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise ValueError(f"class folder {folder / name} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        samples += [(path, label) for path in paths]
-    return samples, classes
+    images = list_class_folders(folder)
+    empty = [name for label, name in enumerate(images.folders) if label not in set(images.labels)]
+    if empty:
+        raise ValueError(f"{folder}: class folder {empty[0]} holds no pictures; add some, or remove it")
+    return list(zip(images.paths, images.labels, strict=True)), list(images.folders)
 
 
-def drop_unreadable(samples: list[tuple[Path, int]]) -> tuple[list[tuple[Path, int]], list[Path]]:
-    """Open every image's header; return the readable ones and the paths of the rest, which are named on stderr."""
+def drop_unreadable(samples: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
+    """Open every image's header; return the readable ones; the rest are named on stderr."""
 
-    def is_readable(sample: tuple[Path, int]) -> bool:
+    def fault(sample: tuple[Path, int]) -> str | None:
         try:
             with Image.open(sample[0]) as image:
                 image.verify()
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
-            return False
-        return True
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+            return str(e)
+        return None
 
     with ThreadPoolExecutor() as pool:
-        flags = list(pool.map(is_readable, samples))
-    bad = [sample[0] for sample, ok in zip(samples, flags, strict=True) if not ok]
-    for path in bad[:5]:
-        print(f"skipped, not readable: {path}", file=sys.stderr)
-    if len(bad) > 5:
-        print(f"skipped, not readable: {len(bad) - 5} more", file=sys.stderr)
-    return [sample for sample, ok in zip(samples, flags, strict=True) if ok], bad
+        faults = list(pool.map(fault, samples))
+    skipped = [SkippedImage(path=s[0], reason=f) for s, f in zip(samples, faults, strict=True) if f is not None]
+    for line in skipped_lines(skipped):
+        print(line, file=sys.stderr)
+    return [sample for sample, f in zip(samples, faults, strict=True) if f is None]
 
 
 def eval_images(samples: list[tuple[Path, int]], resolution: int) -> Tensor:
@@ -137,6 +126,5 @@ def eval_images(samples: list[tuple[Path, int]], resolution: int) -> Tensor:
 
 def class_list(folder: Path, names: list[str]) -> list[dict[str, str]]:
     """Return [{"id": folder name, "name": readable name}]; names come from classes.json in `folder` if it is there."""
-    path = folder / "classes.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    return [{"id": name, "name": known.get(name, {}).get("name", name)} for name in names]
+    known = read_class_names(folder)
+    return [{"id": name, "name": known.get(name, name)} for name in names]

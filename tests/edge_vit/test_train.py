@@ -134,10 +134,10 @@ def test_misuse_is_one_line_and_code_2(data, tmp_path, capsys, flags, message):
 
 def test_missing_folders_are_named(tmp_path, capsys):
     assert train.main([*COMMON, "--data", str(tmp_path / "nowhere")]) == 2
-    assert "image folder" in capsys.readouterr().err
+    assert f"{tmp_path / 'nowhere' / 'train'}: no such folder" in capsys.readouterr().err
     (tmp_path / "train").mkdir()
     assert train.main([*COMMON, "--data", str(tmp_path)]) == 2
-    assert "holds no class folders" in capsys.readouterr().err
+    assert f"{tmp_path / 'train'}: no class folders" in capsys.readouterr().err
 
 
 def test_unreadable_pictures_are_skipped_and_named(data, tmp_path, capsys):
