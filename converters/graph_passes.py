@@ -34,16 +34,25 @@ def is_qdq_graph(model: nn.Module) -> bool:
     return isinstance(model, GraphModule) and any(is_quantize(node) for node in model.graph.nodes)
 
 
+def check_eval_mode(model: nn.Module) -> None:
+    """Refuse a module in training mode; a graph has left it behind whatever its flag says.
+
+    Raises:
+        ValueError: If it is in training mode.
+    """
+    if model.training and not isinstance(model, GraphModule):
+        raise ValueError("the model is in training mode; call eval() and fuse() first")
+
+
 def owned_graph(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> GraphModule:
     """Return an exported graph of `model` that may be changed without changing `model`.
 
     Raises:
         ValueError: If the module is in training mode.
     """
+    check_eval_mode(model)
     if isinstance(model, GraphModule):
         graph = copy.deepcopy(model)
-    elif model.training:
-        raise ValueError("the model is in training mode; call eval() and fuse() first")
     else:
         exported = torch.export.export(copy.deepcopy(model), example_inputs).module()
         assert isinstance(exported, GraphModule)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.tflite_edit import _add_tensor, _grid, _make_operator
+from converters.tflite_edit import add_tensor, make_operator, make_quantization
 from converters.to_onnx import values_key
 
 Grid = tuple[float, int]
@@ -87,7 +87,7 @@ class _Editor:
 
     def add_constant(self, name: bytes, values: np.ndarray, quantization: Any = None) -> int:
         kinds = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
-        index = _add_tensor(
+        index = add_tensor(
             self.graph, self.schema, name, values.shape, getattr(self.schema.TensorType, kinds[values.dtype.name])
         )
         buffer = self.schema.BufferT()
@@ -98,7 +98,7 @@ class _Editor:
         return index
 
     def make(self, kind: str, inputs: list[int], outputs: list[int]) -> Any:
-        return _make_operator(self.model, self.schema, getattr(self.schema.BuiltinOperator, kind), inputs, outputs)
+        return make_operator(self.model, self.schema, getattr(self.schema.BuiltinOperator, kind), inputs, outputs)
 
     def join_linear_layers(self) -> None:
         """Write matmuls with a constant, and the addition of a constant vector behind them, as FULLY_CONNECTED."""
@@ -220,7 +220,7 @@ class _Integers:
         self.graph.operators = operators
         for i, grid in self.grid.items():
             tensor = self.graph.tensors[i]
-            tensor.type, tensor.quantization = self.schema.TensorType.INT8, _grid(self.schema, *grid)
+            tensor.type, tensor.quantization = self.schema.TensorType.INT8, make_quantization(self.schema, *grid)
         missing = set(self.weight_scales) - self.found
         if missing:
             raise ValueError(f"onnx2tf's file lacks {len(missing)} of {len(self.weight_scales)} quantized weights")
@@ -255,7 +255,7 @@ class _Integers:
 
     def _float_twin(self, index: int) -> int:
         tensor = self.graph.tensors[index]
-        return _add_tensor(
+        return add_tensor(
             self.graph, self.schema, tensor.name + b"_float", tensor.shape, self.schema.TensorType.FLOAT32
         )
 
@@ -278,7 +278,8 @@ class _Integers:
         if (index, grid) not in self.constants:
             integers = np.clip(np.round(values / np.float32(grid[0])) + grid[1], -128, 127).astype(np.int8)
             name = self.graph.tensors[index].name
-            self.constants[index, grid] = self.editor.add_constant(name, integers, _grid(self.schema, *grid))
+            quantization = make_quantization(self.schema, *grid)
+            self.constants[index, grid] = self.editor.add_constant(name, integers, quantization)
         return self.constants[index, grid]
 
     def _weight_key(self, op: Any) -> str:

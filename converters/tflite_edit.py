@@ -52,16 +52,16 @@ def _take_uint8(model: Any, graph: Any, schema: Any) -> None:
             raise ValueError(f"input grid is {scale}, {zero_point}; pixels need scale 1, zero point -128")
     elif tensor.type != schema.TensorType.FLOAT32:
         raise ValueError(f"input type {tensor.type} is not allowed; the graph must take float32 or int8 pixels")
-    new = _add_tensor(graph, schema, b"pixels", tensor.shape, schema.TensorType.UINT8, grid=(1.0, 0))
+    new = add_tensor(graph, schema, b"pixels", tensor.shape, schema.TensorType.UINT8, grid=(1.0, 0))
     dequantize, quantize = schema.BuiltinOperator.DEQUANTIZE, schema.BuiltinOperator.QUANTIZE
     if is_int8:
         # One QUANTIZE from uint8 to int8 would do, but XNNPACK does not take it. A DEQUANTIZE and a QUANTIZE it takes,
         # and runs the pair as one table lookup.
-        middle = _add_tensor(graph, schema, b"pixels_float", tensor.shape, schema.TensorType.FLOAT32)
-        graph.operators.insert(0, _make_operator(model, schema, dequantize, [new], [middle]))
-        graph.operators.insert(1, _make_operator(model, schema, quantize, [middle], [old]))
+        middle = add_tensor(graph, schema, b"pixels_float", tensor.shape, schema.TensorType.FLOAT32)
+        graph.operators.insert(0, make_operator(model, schema, dequantize, [new], [middle]))
+        graph.operators.insert(1, make_operator(model, schema, quantize, [middle], [old]))
     else:
-        graph.operators.insert(0, _make_operator(model, schema, dequantize, [new], [old]))
+        graph.operators.insert(0, make_operator(model, schema, dequantize, [new], [old]))
     graph.inputs = [new]
     for signature in model.signatureDefs or []:
         for entry in signature.inputs:
@@ -73,8 +73,8 @@ def _give_float(model: Any, graph: Any, schema: Any) -> None:
     (old,) = graph.outputs
     tensor, new = graph.tensors[old], old
     if tensor.type == schema.TensorType.INT8:
-        new = _add_tensor(graph, schema, b"logits", tensor.shape, schema.TensorType.FLOAT32)
-        graph.operators.append(_make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [old], [new]))
+        new = add_tensor(graph, schema, b"logits", tensor.shape, schema.TensorType.FLOAT32)
+        graph.operators.append(make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [old], [new]))
         graph.outputs = [new]
     else:
         tensor.name = b"logits"
@@ -98,12 +98,12 @@ def _free_softmax(model: Any, graph: Any, schema: Any) -> None:
             continue
         before, after = int(op.inputs[0]), int(op.outputs[0])
         name, float32 = graph.tensors[after].name, schema.TensorType.FLOAT32
-        scores = _add_tensor(graph, schema, name + b"_scores", graph.tensors[before].shape, float32)
-        shares = _add_tensor(graph, schema, name + b"_float", graph.tensors[after].shape, float32)
-        operators.append(_make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [before], [scores]))
+        scores = add_tensor(graph, schema, name + b"_scores", graph.tensors[before].shape, float32)
+        shares = add_tensor(graph, schema, name + b"_float", graph.tensors[after].shape, float32)
+        operators.append(make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [before], [scores]))
         op.inputs, op.outputs = [scores], [shares]
         operators.append(op)
-        operators.append(_make_operator(model, schema, schema.BuiltinOperator.QUANTIZE, [shares], [after]))
+        operators.append(make_operator(model, schema, schema.BuiltinOperator.QUANTIZE, [shares], [after]))
     graph.operators = operators
 
 
@@ -148,7 +148,7 @@ def _fuse_relu(model: Any, graph: Any, schema: Any) -> None:
         is_relu = codes[op.opcodeIndex] == schema.BuiltinOperator.RELU
         if not is_relu or tensor.type != schema.TensorType.INT8:
             continue
-        zero = _add_tensor(graph, schema, b"zero", (), tensor.type, grid=(float(tensor.quantization.scale[0]), 0))
+        zero = add_tensor(graph, schema, b"zero", (), tensor.type, grid=(float(tensor.quantization.scale[0]), 0))
         buffer = schema.BufferT()
         buffer.data = np.zeros(1, np.uint8)
         model.buffers.append(buffer)
@@ -176,9 +176,9 @@ def _shrink_constants(model: Any, graph: Any, schema: Any, stored: str) -> None:
                 tensor = graph.tensors[index]
                 name, shape = tensor.name + b"_dequantized", tensor.shape
                 shrink(model, schema, tensor)
-                new = _add_tensor(graph, schema, name, shape, schema.TensorType.FLOAT32)
+                new = add_tensor(graph, schema, name, shape, schema.TensorType.FLOAT32)
                 kind = schema.BuiltinOperator.DEQUANTIZE
-                dequantizers.append(_make_operator(model, schema, kind, [int(index)], [new]))
+                dequantizers.append(make_operator(model, schema, kind, [int(index)], [new]))
                 replacement[index] = new
             op.inputs = [*op.inputs[:position], replacement[index], *op.inputs[position + 1 :]]
     graph.operators[:0] = dequantizers
@@ -197,7 +197,7 @@ def _to_int8(model: Any, schema: Any, tensor: Any) -> None:
     scale = float(np.float32(np.abs(values).max()) / np.float32(127.0))
     integers = np.round(values / scale)  # the same grid as in the qdq graph, half to even as there
     model.buffers[tensor.buffer].data = integers.astype(np.int8).view(np.uint8)
-    tensor.type, tensor.quantization = schema.TensorType.INT8, _grid(schema, scale, 0)
+    tensor.type, tensor.quantization = schema.TensorType.INT8, make_quantization(schema, scale, 0)
 
 
 def _to_fp16(model: Any, schema: Any, tensor: Any) -> None:
@@ -209,24 +209,27 @@ def _values(model: Any, tensor: Any) -> np.ndarray:
     return np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
 
 
-def _add_tensor(
+def add_tensor(
     graph: Any, schema: Any, name: bytes, shape: Any, kind: int, grid: tuple[float, int] | None = None
 ) -> int:
+    """Append a tensor without a buffer, integers on `grid` if given, and return its index."""
     tensor = schema.TensorT()
     tensor.name, tensor.shape, tensor.type, tensor.buffer, tensor.hasRank = name, list(shape), kind, 0, True
     if grid is not None:
-        tensor.quantization = _grid(schema, *grid)
+        tensor.quantization = make_quantization(schema, *grid)
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
 
 
-def _grid(schema: Any, scale: float, zero_point: int) -> Any:
+def make_quantization(schema: Any, scale: float, zero_point: int) -> Any:
+    """Return the flatbuffer's form of one scale and zero point."""
     grid = schema.QuantizationParametersT()
     grid.scale, grid.zeroPoint, grid.quantizedDimension = [scale], [zero_point], 0
     return grid
 
 
-def _make_operator(model: Any, schema: Any, kind: int, inputs: list[int], outputs: list[int]) -> Any:
+def make_operator(model: Any, schema: Any, kind: int, inputs: list[int], outputs: list[int]) -> Any:
+    """Return an operator of a builtin kind; the model's list of kinds grows where it must."""
     operator = schema.OperatorT()
     operator.opcodeIndex = _opcode(model, schema, kind)
     operator.inputs, operator.outputs = inputs, outputs

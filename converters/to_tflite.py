@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
-from converters.graph_passes import is_qdq_graph
+from converters.graph_passes import check_eval_mode, is_qdq_graph
 from converters.manifest import sha256_file
 from converters.result import ConversionResult, written_whole
 from converters.tflite_edit import edit_model
@@ -58,8 +57,7 @@ def convert(
         ImportError: If litert-torch is not installed; the message names the extra.
     """
     is_quantized = is_qdq_graph(model)
-    if model.training and not isinstance(model, GraphModule):
-        raise ValueError("the model is in training mode; call eval() and fuse() first")
+    check_eval_mode(model)
     flatbuffer = _lower(model, example_inputs, is_quantized)
     if is_quantized and options.half_precision:
         raise ValueError("a quantized graph has int8 weights; half_precision is for float graphs")

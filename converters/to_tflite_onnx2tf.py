@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
-from converters.graph_passes import is_qdq_graph
+from converters.graph_passes import check_eval_mode, is_qdq_graph
 from converters.manifest import sha256_file
 from converters.onnx2tf_env import find_environment
 from converters.onnx2tf_integers import finish_onnx2tf
@@ -43,8 +42,7 @@ def convert(
         ValueError: If an operator has no lowering, or the folder cannot be written.
         ImportError: If the onnx extra or onnx2tf's environment cannot be had; the message says what to do.
     """
-    if model.training and not isinstance(model, GraphModule):
-        raise ValueError("the model is in training mode; call eval() and fuse() first")
+    check_eval_mode(model)
     is_quantized = is_qdq_graph(model)
     if is_quantized and options.half_precision:
         raise ValueError("a quantized graph has int8 weights; half_precision is for float graphs")
