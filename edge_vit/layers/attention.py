@@ -6,6 +6,7 @@ Shapes: `B` batch, `N` queries, `M` keys, `C` channels, `h` heads, `D` channels 
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_vit.layers.conv_norm import make_linear
@@ -21,17 +22,33 @@ def softmax_weights(scores: Tensor) -> Tensor:
 def relu_weights(scores: Tensor) -> Tensor:
     """Weigh the keys, last axis, by their positive scores over the number of keys (arXiv 2309.08586).
 
-    No runtime has a fast int8 softmax; this is an addition with a fused ReLU once the factor is folded.
+    No runtime has a fast int8 softmax; this is an addition with a fused ReLU once the values carry the factor.
     """
     return scores.relu() / scores.shape[-1]
 
 
-WEIGHTINGS: dict[str, Weighting] = {"softmax": softmax_weights, "relu": relu_weights}
+def relu6_weights(scores: Tensor) -> Tensor:
+    """The same with scores cut off at 6, over six times the number of keys: no weight exceeds its even share.
+
+    Where heads feed on one another's output, ReLU weights multiply up: a picture unlike the training data overflows.
+    """
+    return F.hardtanh(scores, 0.0, 6.0) / (6.0 * scores.shape[-1])
+
+
+WEIGHTINGS: dict[str, Weighting] = {"softmax": softmax_weights, "relu": relu_weights, "relu6": relu6_weights}
 
 
 def deploy_weighting(weigh: Weighting, num_keys: int) -> tuple[Weighting, float]:
-    """Return a weighting and the factor on scores, to be folded into queries and bias, that together equal `weigh`."""
-    return (torch.relu, 1.0 / num_keys) if weigh is relu_weights else (weigh, 1.0)
+    """Return a weighting and the factor on values that together equal `weigh`."""
+    if weigh is relu_weights:
+        return torch.relu, 1.0 / num_keys
+    if weigh is relu6_weights:
+        return _relu6, 1.0 / (6.0 * num_keys)
+    return weigh, 1.0
+
+
+def _relu6(scores: Tensor) -> Tensor:
+    return F.hardtanh(scores, 0.0, 6.0)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -32,7 +32,7 @@ class Functions:
 
     Attributes:
         activation: "hardswish" or "relu".
-        weighting: How scores become weights of the keys, "softmax" or "relu".
+        weighting: How scores become weights of the keys, "softmax", "relu" or "relu6".
     """
 
     activation: str
@@ -67,7 +67,7 @@ class DeployAttention(nn.Module):
 
     def __init__(
         self,
-        q: nn.Linear | nn.Conv2d,
+        q: nn.Module,
         k: nn.Linear,
         v: nn.Linear,
         proj: nn.Linear,
@@ -79,8 +79,8 @@ class DeployAttention(nn.Module):
         self.q, self.k, self.v, self.proj, self.act = q, k, v, proj, functions.act()
         self.weigh, factor = deploy_weighting(functions.weigh, bias.shape[-1])
         if factor != 1.0:
-            scale_linear_(q, factor)
-        self.register_buffer("bias", bias * factor)
+            scale_linear_(v, factor)
+        self.register_buffer("bias", bias)
         self.num_heads, self.grid = bias.shape[0], grid
 
     def forward(self, x: Tensor) -> Tensor:

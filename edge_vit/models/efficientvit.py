@@ -31,7 +31,7 @@ class EfficientViTConfig:
 
     Attributes:
         kernel_sizes: Of the depthwise convolution of each head's queries; 0 for none.
-        weighting: How scores become weights of the keys, "softmax" or "relu".
+        weighting: How scores become weights of the keys, "softmax", "relu" or "relu6".
         num_local: Depthwise convolutions a block: 2 as published, or 1, before attention.
     """
 
@@ -157,8 +157,9 @@ class Head(nn.Module):
         if isinstance(self.q_conv, ConvNorm):
             queries.append(self.q_conv.fuse())
         weigh, factor = deploy_weighting(self.weigh, bias.shape[-1])
-        scale_linear_(cast(nn.Conv2d, queries[-1]), factor * self.dims[0] ** -0.5)
-        return DeployHead(queries, k, v, bias * factor, weigh, size)
+        scale_linear_(cast(nn.Conv2d, queries[-1]), self.dims[0] ** -0.5)
+        scale_linear_(v, factor)
+        return DeployHead(queries, k, v, bias, weigh, size)
 
 
 class DeployAttention(nn.Module):
@@ -325,7 +326,7 @@ EFFICIENTVIT_VARIANTS: dict[str, EfficientViTConfig] = {
         depths=(1, 2, 3),
         num_heads=(2, 4, 4),
         kernel_sizes=(0, 0, 0, 0),
-        weighting="relu",
+        weighting="relu6",
         num_local=1,
     ),
 }

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from edge_vit.layers.attention import relu_weights
+from edge_vit.layers.attention import relu6_weights, relu_weights
 from edge_vit.layers.fuse import fuse
 from edge_vit.layers.norm_block import Functions
 from edge_vit.layers.pixel_input import PixelInput
@@ -52,7 +52,9 @@ def test_no_operator_computes_in_float(edge_model, batch):
     assert [plan.names[node] for node in plan.float_nodes] == []
     # Every score goes through a ReLU that fuses into the addition of the bias, at any batch size.
     additions = [n for n in plan.int8_nodes if n.target == ATEN.add.Tensor and n.args[0].target != ATEN.add.Tensor]
-    fused = [n for n in additions if [user.target for user in n.users] == [ATEN.relu.default]]
+    fused = [
+        n for n in additions if [user.target for user in n.users] in ([ATEN.relu.default], [ATEN.hardtanh.default])
+    ]
     matmuls = [n for n in plan.int8_nodes if n.target == ATEN.bmm.default]
     assert len(matmuls) >= 2 and len(fused) == len(matmuls) // 2
 
@@ -67,6 +69,12 @@ def test_fastervit_edge_is_of_mobile_size():
 def test_relu_weights_follow_their_definition():
     scores = torch.tensor([[-1.0, 0.0, 2.0, 4.0]])
     torch.testing.assert_close(relu_weights(scores), torch.tensor([[0.0, 0.0, 0.5, 1.0]]))
+    torch.testing.assert_close(relu6_weights(10 * scores), torch.tensor([[0.0, 0.0, 0.25, 0.25]]))
+
+
+def test_relu6_weights_are_bounded():
+    scores = 1e3 * torch.randn(4, 50, generator=torch.Generator().manual_seed(2))
+    assert relu6_weights(scores).sum(-1).max() <= 1.0 < relu_weights(scores).sum(-1).min()
 
 
 @pytest.mark.parametrize(
