@@ -1,59 +1,127 @@
-"""Core ML off a Mac: every variant's float32 ML program, evaluated by the MIL interpreter, against torch.
+"""Core ML off a Mac: float32 ML programs, evaluated by the MIL interpreter, against torch.
 
-    python benchmarks/mil_parity.py [--models NAME ...] [--json]
+    python benchmarks/mil_parity.py [--models NAME ...] [--results FILE]
 
-Random weights with the statistics of trained ones. Prints the largest difference of a logit as a share of the largest
-logit; exits with 1 when one is above 1e-4. Variants above 60 M parameters are left out, and named.
+All variants up to 60 M parameters, and networks of torchvision (`pip install --no-deps torchvision==0.28.0`; they are
+named and left out where it is absent). Random weights with the statistics of trained ones, 224 x 224 pixels. Prints a
+table of the largest difference of a logit as a share of the largest logit, beside it by how much logits change from one
+picture to another; exits with 1 when one is above 1e-4. Each
+result is added to --results at once, and what stands there is not computed again.
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 import tempfile
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 LIMIT = 1e-4
 MAX_PARAMS = 60e6
+SIDE = 224
+FOREIGN = ("resnet18", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "swin_t")
+SCALE, BIAS = 1 / 58.0, (-2.12, -2.04, -1.80)  # of the foreign networks' pictures
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", help="default: all")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--models", nargs="+", help="variants, or torchvision/NAME; default: all, and five of those")
+    parser.add_argument("--results", type=Path, default=Path("artifacts/mil_parity.jsonl"), help="(%(default)s)")
     return parser
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Convert one variant and compare it on seeded pixels."""
+def build(name: str) -> tuple[int, Any, Any]:
+    """Return how many parameters a network has, its deploy form with random weights (None: too large), and options."""
     import torch
 
-    from converters import run_coreml, to_coreml
+    from converters.to_coreml import CoreMLOptions
     from edge_vit import create_model, fuse
     from edge_vit.layers.pixel_input import PixelInput
     from edge_vit.models.weights import randomize_
 
+    torch.manual_seed(0)
+    if name.startswith("torchvision/"):
+        # Only detection needs torchvision's compiled operators, which load with the same build of torch alone.
+        sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
+        from torchvision import models
+
+        net = models.get_model(name.removeprefix("torchvision/"), num_classes=10)
+        for parameter in net.parameters():
+            if float(parameter.detach().std()) == 0.0:  # biases and scales as initialised
+                parameter.data += 0.1 * torch.randn_like(parameter)
+        with torch.no_grad():
+            net(torch.randn(8, 3, SIDE, SIDE))  # batch norms take statistics
+        num_params = sum(p.numel() for p in net.parameters())
+        return num_params, net.eval(), CoreMLOptions(float_precision="fp32", scale=SCALE, bias=BIAS)
     net = create_model(name, num_classes=10)
     num_params = sum(p.numel() for p in net.parameters())
     if num_params > MAX_PARAMS:
-        return {"model": name, "params": num_params, "difference": None}
+        return num_params, None, None
     randomize_(net)
-    model = PixelInput(fuse(net.eval()), 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
-    started = time.perf_counter()
+    model = PixelInput(fuse(net.eval()), SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
+    return num_params, model, CoreMLOptions(float_precision="fp32")
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Convert one network and compare it on two drawn pictures."""
+    import numpy as np
+    import torch
+
+    from calibration.preprocess import Preprocess
+    from converters import to_coreml
+    from converters.mil_interpreter import load
+    from edge_vit.verify import drawn_pictures
+
+    num_params, model, options = build(name)
+    result: dict[str, Any] = {"model": name, "params": num_params, "difference": None}
+    if model is None:
+        return result
+    is_foreign = "/" in name
+    shape = (1, 3, SIDE, SIDE) if is_foreign else (1, SIDE, SIDE, 3)
+    pixels = torch.from_numpy(drawn_pictures(Preprocess(resolution=SIDE), 2).pixels)
+    fed = pixels.float()
+    if is_foreign:
+        fed = fed.permute(0, 3, 1, 2) * SCALE + torch.tensor(BIAS).view(1, 3, 1, 1)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"{name}.mlpackage")
-        to_coreml.convert(
-            model, (torch.zeros(1, 224, 224, 3),), path, options=to_coreml.CoreMLOptions(float_precision="fp32")
-        )
-        converting_s = time.perf_counter() - started
-        pixels = torch.randint(0, 256, (1, 224, 224, 3), generator=torch.Generator().manual_seed(2))
-        found = torch.from_numpy(run_coreml.load(path, 1)(pixels.to(torch.uint8).numpy()))
+        path = Path(folder, "network.mlpackage")
+        started = time.process_time()
+        to_coreml.convert(model, (torch.zeros(shape),), path, options=options)
+        result["converting_s"] = time.process_time() - started
+        program = load(path)
+        result["operators"] = len(program.operator_counts())
+        outputs = [program.predict({"image": picture.numpy()})["logits"] for picture in pixels]
+    found = torch.from_numpy(np.concatenate(outputs))
     with torch.no_grad():
-        expected = model(pixels.float())
-    difference = float((found - expected).abs().max() / expected.abs().max())
-    return {"model": name, "params": num_params, "difference": difference, "converting_s": converting_s}
+        expected = torch.cat([model(picture[None]) for picture in fed])
+    result["difference"] = float((found - expected).abs().max() / expected.abs().max())
+    result["change"] = float((expected[0] - expected[1]).abs().max() / expected.abs().max())
+    return result
+
+
+def known_results(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what an earlier run wrote, by model."""
+    if not path.exists():
+        return {}
+    return {result["model"]: result for result in map(json.loads, path.read_text().splitlines())}
+
+
+def table(results: list[dict[str, Any]]) -> list[str]:
+    """Return the results as a Markdown table."""
+    lines = [
+        "| network | M parameters | kinds of operators | largest difference | change between two pictures |",
+        "|---|---|---|---|---|",
+    ]
+    for r in results:
+        if r["difference"] is None:
+            lines.append(f"| {r['model']} | {r['params'] / 1e6:.1f} | - | left out, above 60 M parameters | - |")
+        else:
+            row = f"| {r['model']} | {r['params'] / 1e6:.1f} | {r['operators']} | {r['difference']:.1e} "
+            lines.append(row + f"| {r['change']:.2f} |")
+    return lines
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,17 +129,25 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from edge_vit import list_models
 
-    results = []
-    for name in args.models or list_models():
-        result = measure(name)
-        results.append(result)
-        difference = result["difference"]
-        shown = "left out, above 60 M parameters" if difference is None else f"{difference:.1e}"
-        print(f"{name:<28}{result['params'] / 1e6:>8.1f} M  {shown}", file=sys.stderr, flush=True)
-    wrong = [r["model"] for r in results if r["difference"] is not None and not r["difference"] <= LIMIT]
+    names = args.models or [*list_models(), *(f"torchvision/{name}" for name in FOREIGN)]
+    if importlib.util.find_spec("torchvision") is None:
+        left_out = [name for name in names if name.startswith("torchvision/")]
+        names = [name for name in names if name not in left_out]
+        print(f"torchvision is absent; left out: {', '.join(left_out)}", file=sys.stderr)
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    known = known_results(args.results)
+    for name in names:
+        if name in known:
+            continue
+        known[name] = measure(name)
+        print(json.dumps(known[name]), file=sys.stderr, flush=True)
+        with args.results.open("a") as file:
+            file.write(json.dumps(known[name]) + "\n")
+    results = [known[name] for name in names]
     compared = [r["difference"] for r in results if r["difference"] is not None]
-    summary = f"{len(compared) - len(wrong)} of {len(compared)} variants within {LIMIT:g} of the largest logit"
-    print(json.dumps(results, indent=2) if args.json else f"{summary}; the largest difference {max(compared):.1e}")
+    wrong = [value for value in compared if not value <= LIMIT]
+    print("\n".join(table(results)))
+    print(f"\n{len(compared) - len(wrong)} of {len(compared)} within {LIMIT:g} of the largest logit")
     return 1 if wrong else 0
 
 

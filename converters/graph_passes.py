@@ -59,8 +59,15 @@ def owned_graph(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> GraphMo
         graph = exported
     for node in [n for n in graph.graph.nodes if n.op == "call_module" and n.target == "_guards_fn"]:
         graph.graph.erase_node(node)  # checks of the input's shape, which would count as a reader of it
+    for node in [n for n in graph.graph.nodes if _is_identity(n)]:
+        node.replace_all_uses_with(node.args[0])  # not every converter knows them
     finish(graph, 1)
     return graph
+
+
+def _is_identity(node: Node) -> bool:
+    is_idle_dropout = node.target == ATEN.dropout.default and node.args[2:] == (False,)
+    return is_idle_dropout or node.target in (ATEN.alias.default, ATEN.detach.default)
 
 
 def fold_quantized_constants(graph: GraphModule) -> int:

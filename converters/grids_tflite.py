@@ -20,7 +20,7 @@ def read(path: Path) -> list[Int8Operator]:
     data = _Buffers(path)
     found = []
     for operator in inspection.operators:
-        if operator.type not in _KINDS or operator.precision != "int8":
+        if operator.type not in _KINDS or operator.precision != "int8" or _is_clamp(inspection, operator, data):
             continue
         kind = _KINDS[operator.type]
         operands = operator.inputs[:1] if kind == "gemm" else operator.inputs
@@ -29,6 +29,12 @@ def read(path: Path) -> list[Int8Operator]:
         weights = _weights(inspection, operator, data) if kind == "gemm" else ""
         found.append(Int8Operator(kind, readable_name(operator.name), grids, output, weights))
     return found
+
+
+def _is_clamp(inspection: Inspection, operator: OperatorInfo, data: "_Buffers") -> bool:
+    """Tell whether an operator adds a stored 0: it stands for the ReLU alone that is fused into it."""
+    constants = [i for i in operator.inputs if i >= 0 and inspection.tensors[i].is_constant]
+    return operator.type == "ADD" and any(not data.of(index).any() for index in constants)
 
 
 def _activations(inspection: Inspection, indices: tuple[int, ...]) -> list[TensorInfo]:

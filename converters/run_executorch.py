@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from converters.quiet import quiet, quiet_native
+
 
 def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """Open a file for `converters.run`.
@@ -15,16 +17,18 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
         ImportError: If ExecuTorch is not installed.
     """
     try:
-        from executorch.extension.pybindings import portable_lib
-        from executorch.runtime import Runtime
+        with quiet(), quiet_native():
+            from executorch.extension.pybindings import portable_lib
+            from executorch.runtime import Runtime
     except ImportError as e:
         raise ImportError("running .pte files needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
-    if portable_lib._threadpool_get_thread_count() != threads:
-        # One pool for the whole process, and loaded methods keep a pointer to it: only before this one is loaded.
-        portable_lib._unsafe_reset_threadpool(threads)
     try:
-        program = Runtime.get().load_program(path.read_bytes())
-        method = program.load_method("forward")
+        with quiet_native():  # it reports on files of /sys that only phones have
+            if portable_lib._threadpool_get_thread_count() != threads:
+                # One pool for the whole process, and loaded methods keep a pointer to it: only before this one.
+                portable_lib._unsafe_reset_threadpool(threads)
+            program = Runtime.get().load_program(path.read_bytes())
+            method = program.load_method("forward")
     except RuntimeError as e:
         raise ValueError(f"{path}: ExecuTorch cannot load it ({str(e).splitlines()[0]})") from e
     assert method is not None

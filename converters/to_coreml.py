@@ -6,13 +6,10 @@ The file takes a picture, RGB, as an app has it. Its logits stay an output besid
 that Vision and Xcode's preview expect of a classifier.
 """
 
-import contextlib
 import importlib.metadata
-import io
 import logging
 import math
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +23,7 @@ from converters import graph_passes as passes
 from converters.manifest import describe_file
 from converters.mil.summary import summarise
 from converters.mil_interpreter import MilModel, load
+from converters.quiet import quiet
 from converters.result import ConversionResult, written_whole
 
 _PACKAGES = ("torch", "coremltools")
@@ -87,7 +85,8 @@ def convert(
     """
     _require_coremltools()
     (example,) = example_inputs
-    graph = passes.owned_graph(model, example_inputs)
+    with quiet():  # copying a graph warns about torch's own classes
+        graph = passes.owned_graph(model, example_inputs)
     is_quantized = passes.is_qdq_graph(graph)
     if is_quantized:
         passes.fold_quantized_constants(graph)
@@ -100,7 +99,7 @@ def convert(
     converted = _lower(graph, planar, scale, bias, options)
     precision = "int8" if is_quantized else options.float_precision
     with written_whole(output_path) as temporary:
-        with _quiet():
+        with quiet(logging.ERROR):
             converted.save(str(temporary))
         (temporary / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)  # no part of the format
         program = load(temporary)
@@ -238,7 +237,7 @@ def _add_probabilities(graph: GraphModule, num_labels: int) -> None:
 
 def _require_coremltools() -> None:
     try:
-        with _quiet():
+        with quiet(logging.ERROR):
             import coremltools  # noqa: F401
     except ImportError as e:
         message = f"coremltools is not installed ({e.name or e}); run: pip install 'edge_vit[coreml]'"
@@ -248,7 +247,7 @@ def _require_coremltools() -> None:
 def _lower(
     graph: GraphModule, planar: Tensor, scale: float, bias: tuple[float, float, float], options: CoreMLOptions
 ) -> Any:
-    with _quiet():
+    with quiet(logging.ERROR):
         import coremltools as ct
 
         precisions = {"fp16": ct.precision.FLOAT16, "fp32": ct.precision.FLOAT32}
@@ -320,17 +319,3 @@ def _check(
     if not sqnr_db >= min_sqnr_db:
         found = f"{sqnr_db:.1f} dB, expected {min_sqnr_db:.0f} or more"
         raise RuntimeError(f"the .mlpackage does not compute its graph: {found}; nothing was kept")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the SDK's progress and warnings out of our output; errors pass."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        nowhere = io.StringIO()
-        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

@@ -8,9 +8,7 @@ that no operator is left outside the delegate for its sake. XNNPACK normalises i
 
 import contextlib
 import importlib.metadata
-import io
 import logging
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from torch.fx import GraphModule
 from converters import graph_passes as passes
 from converters.manifest import sha256_file
 from converters.pte_inspect import PteInspection, inspect_lowered
+from converters.quiet import quiet
 from converters.result import ConversionResult, written_whole
 from converters.xnnpack_graph import cancelled_turns
 
@@ -69,7 +68,7 @@ def convert(
         RuntimeError: If the written file does not compute what the model does.
     """
     _require_executorch()
-    with _quiet():  # copying a graph warns about torch's own classes
+    with quiet():  # copying a graph warns about torch's own classes
         graph = passes.owned_graph(model, example_inputs)
     is_quantized = passes.is_qdq_graph(graph)
     grid = _prepare(graph, is_quantized, options)
@@ -98,7 +97,7 @@ def convert(
 
 def _require_executorch() -> None:
     try:
-        with _quiet():
+        with quiet():
             import executorch.exir  # noqa: F401
     except ImportError as e:
         message = f"executorch is not installed ({e.name or e}); run: pip install 'edge_vit[executorch]'"
@@ -129,7 +128,10 @@ def _lower(
     from executorch.exir import to_edge_transform_and_lower
     from torch._export.verifier import SpecViolationError
 
-    with _quiet(), _shared_provenance(), _needed_decompositions(), cancelled_turns(), _refusals() as reasons:
+    shortcuts = contextlib.ExitStack()
+    for context in (quiet(logging.NOTSET), _shared_provenance(), _needed_decompositions(), cancelled_turns()):
+        shortcuts.enter_context(context)
+    with shortcuts, _refusals() as reasons:
         exported = torch.export.export(graph, inputs)
         try:
             lowered = to_edge_transform_and_lower(
@@ -163,20 +165,21 @@ def _partitioner() -> Any:
 
 
 def _partitioner_configs() -> list[Any]:
-    """Return ExecuTorch's configs, but with batched matmul allowed in int8.
+    """Return ExecuTorch's configs, but with batched matmul and sigmoid allowed in int8.
 
-    The runtime's XNNPACK has the kernel and the serializer writes it; only the stock partitioner does not offer it
-    (ExecuTorch 1.4.1).
+    The runtime's XNNPACK has the kernels and the serializer writes them; only the stock partitioner does not offer
+    them (ExecuTorch 1.4.1).
     """
     from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
-    from executorch.backends.xnnpack.partition.config.generic_node_configs import BMMConfig
+    from executorch.backends.xnnpack.partition.config.generic_node_configs import BMMConfig, SigmoidConfig
     from executorch.backends.xnnpack.partition.config.xnnpack_config import ConfigPrecisionType
 
-    class Int8BMMConfig(BMMConfig):
-        def supported_precision_types(self) -> list[ConfigPrecisionType]:
-            return [ConfigPrecisionType.FP32, ConfigPrecisionType.STATIC_QUANT]
+    def with_int8(config: Any) -> Any:
+        both = [ConfigPrecisionType.FP32, ConfigPrecisionType.STATIC_QUANT]
+        return type(f"Int8{config.__name__}", (config,), {"supported_precision_types": lambda self: both})
 
-    return [Int8BMMConfig if config is BMMConfig else config for config in ALL_PARTITIONER_CONFIGS]
+    opened = (BMMConfig, SigmoidConfig)
+    return [with_int8(config) if config in opened else config for config in ALL_PARTITIONER_CONFIGS]
 
 
 def _check(path: Path, model: nn.Module, example: Tensor, grid: tuple[float, int] | None, min_sqnr_db: float) -> None:
@@ -271,12 +274,3 @@ def _needed_decompositions() -> Iterator[None]:
         yield
     finally:
         ExportedProgram.run_decompositions = decompose  # type: ignore[method-assign]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the SDK's progress and warnings out of our output; errors pass."""
-    nowhere = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        warnings.simplefilter("ignore")
-        yield

@@ -5,12 +5,7 @@ is the float form of a qdq graph (weights on their grid), and the grids come bac
 file gives its values.
 """
 
-import contextlib
 import hashlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +15,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from converters.graph_passes import add_constant, finish, get_tensor, is_dequantize, is_quantize, owned_graph
+from converters.quiet import quiet
 
 INPUT_NAME, OUTPUT_NAME = "picture", "logits"
 _MARK = "edge_vit_grid"
@@ -60,7 +56,7 @@ def export_onnx(model: nn.Module, example_inputs: tuple[Tensor, ...], path: Path
             name=e.name,
         ) from e
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             graph = owned_graph(model, example_inputs)
             weight_scales = take_off_pairs(graph)
             exported = torch.export.export(graph, example_inputs)
@@ -135,15 +131,3 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

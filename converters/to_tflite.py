@@ -3,13 +3,8 @@
     model or qdq graph -> torch.export -> litert-torch -> flatbuffer edits -> file -> inspection
 """
 
-import contextlib
 import importlib.metadata
-import io
-import logging
 import os
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +13,7 @@ from torch import Tensor, nn
 
 from converters.graph_passes import check_eval_mode, is_qdq_graph
 from converters.manifest import sha256_file
+from converters.quiet import quiet, quiet_native
 from converters.result import ConversionResult, written_whole
 from converters.tflite_edit import edit_model
 from converters.tflite_inspect import inspect
@@ -85,7 +81,7 @@ def convert(
 
 def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...], is_quantized: bool) -> bytes:
     try:
-        with _quiet():
+        with quiet(), quiet_native():
             import litert_torch
             from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
             from litert_torch.quantize.quant_config import QuantConfig
@@ -100,7 +96,7 @@ def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...], is_quantized: b
         quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(config))
     _make_contiguous_(model)
     try:
-        with _quiet():
+        with quiet(), quiet_native():
             lowered: Any = litert_torch.convert(model, example_inputs, quant_config=quant_config)
             return _flatbuffer(lowered)
     except (NotImplementedError, RuntimeError) as e:
@@ -125,29 +121,3 @@ def _flatbuffer(lowered: Any) -> bytes:
         path = os.path.join(folder, "model.tflite")
         lowered.export(path)
         return Path(path).read_bytes()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the SDK's progress and warnings out of our output; errors pass."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _silent_stderr():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Send what C++ code writes to descriptor 2 to nowhere while the block runs."""
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "w") as null:
-            os.dup2(null.fileno(), 2)
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -167,6 +167,15 @@ def gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0, validate_indices:
     return x[tuple(indices.long().unbind(-1))]
 
 
+def scatter(
+    data: Tensor, indices: Tensor, updates: Tensor, axis: int = 0, mode: str = "add", validate_indices: bool = False
+) -> Tensor:
+    if mode not in ("add", "update"):
+        raise ValueError(f"mode {mode!r} is not known here; add and update are")
+    write = data.index_add if mode == "add" else data.index_copy
+    return write(axis, torch.as_tensor(indices).long().reshape(-1), updates)
+
+
 def scatter_nd(
     data: Tensor, indices: Tensor, updates: Tensor, mode: str = "add", validate_indices: bool = False
 ) -> Tensor:
@@ -257,7 +266,7 @@ def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
 
 OPERATORS: dict[str, Kernel] = collect([
     reshape, transpose, expand_dims, squeeze, flatten2d, concat, stack, split, slice_by_index, slice_update,
-    slice_by_size, crop, pad, tile, reverse, gather, gather_along_axis, gather_nd, scatter_nd, topk, argsort, one_hot,
-    range_1d, fill, fill_like, shape, non_zero, band_part, depth_to_space, space_to_depth, pixel_shuffle,
+    slice_by_size, crop, pad, tile, reverse, gather, gather_along_axis, gather_nd, scatter, scatter_nd, topk, argsort,
+    one_hot, range_1d, fill, fill_like, shape, non_zero, band_part, depth_to_space, space_to_depth, pixel_shuffle,
     pixel_unshuffle,
 ])  # fmt: skip

@@ -1,12 +1,13 @@
 """The integers of one graph, read back from three formats: all equal, and a changed one is noticed and named."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from converters import grids_graph
@@ -21,19 +22,40 @@ pytestmark = [
 ]
 
 
+class Gated(nn.Module):
+    """A ReLU alone behind a join, and channels gated by a sigmoid, as in EfficientViT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.left, self.right = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, 1, 1)
+        self.reduce, self.expand, self.head = nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1), nn.Conv2d(16, 5, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = torch.relu(torch.cat([self.left(x), self.right(x)], 1))
+        gate = torch.sigmoid(self.expand(torch.relu(self.reduce(x.mean((2, 3), keepdim=True)))))
+        return self.head(x * gate).flatten(1)
+
+
 @pytest.fixture(scope="module")
 def half_qdq() -> GraphModule:
     """The small network of conftest.py, its scales such as float16 holds."""
+    from tests.converters.conftest import SmallNet
+
+    return quantized(SmallNet)
+
+
+def quantized(net: Callable[[], nn.Module]) -> GraphModule:
     from edge_vit.layers.pixel_input import PixelInput
     from edge_vit.quant.graph import export_graph
     from edge_vit.quant.half_scales import round_scales
     from edge_vit.quant.plan import make_plan
     from edge_vit.quant.ptq import calibrate
     from edge_vit.quant.quantizer import quantize_graph
-    from tests.converters.conftest import SIDE, SmallNet, pictures
+    from tests.converters.conftest import SIDE, pictures
 
     torch.manual_seed(0)
-    model = PixelInput(SmallNet(), SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
+    model = PixelInput(net(), SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
     graph = export_graph(model, torch.zeros(1, SIDE, SIDE, 3))
     plan = make_plan(graph)
     ranges = calibrate(graph, plan, [torch.from_numpy(picture[None]).float() for picture in pictures(8)])
@@ -65,6 +87,18 @@ def test_every_format_holds_the_graphs_integers(
     found = compare_operators(wanted, read_operators(write(kind, half_qdq, small_example, tmp_path)))
     assert found.is_equal, (found.missing, found.extra)
     assert found.shared == len(wanted)
+
+
+@pytest.mark.parametrize("kind", [".tflite", ".pte", ".mlpackage"])
+def test_gates_and_relus_alone_are_integers_in_every_format(
+    kind: str, small_example: tuple[Tensor, ...], tmp_path: Path
+) -> None:
+    graph = quantized(Gated)
+    wanted = grids_graph.read(graph)
+    kinds = [operator.kind for operator in wanted]
+    assert kinds.count("sigmoid") == 1 and kinds.count("gemm") == 6
+    found = compare_operators(wanted, read_operators(write(kind, graph, small_example, tmp_path)))
+    assert found.is_equal, (found.missing, found.extra)
 
 
 def test_a_change_is_counted_and_named() -> None:

@@ -323,6 +323,14 @@ def test_operators_that_coremltools_does_not_evaluate() -> None:
     assert torch.equal(run("space_to_depth", x=depth, block_size=2).flatten(), torch.arange(4.0))
     data, at, new = torch.zeros(3), torch.tensor([[1], [1]]), torch.tensor([2.0, 3.0])
     assert run("scatter_nd", data=data, indices=at, updates=new, mode="add").tolist() == [0, 5, 0]
+    with pytest.raises(ValueError, match="mode 'max' is not known here; add and update are"):
+        run("scatter_nd", data=data, indices=at, updates=new, mode="max")
+    table, rows, row = torch.ones(3, 2), torch.tensor([2, 0]), torch.tensor([[5.0, 6.0], [7.0, 8.0]])
+    assert run("scatter", data=table, indices=rows, updates=row).tolist() == [[8, 9], [1, 1], [6, 7]]
+    across = run("scatter", data=table.T, indices=rows, updates=row.T, axis=1, mode="update")
+    assert across.tolist() == [[7, 1, 5], [8, 1, 6]]
+    with pytest.raises(ValueError, match="mode 'max' is not known here; add and update are"):
+        run("scatter", data=table, indices=rows, updates=row, mode="max")
     assert run("gather_nd", x=x, indices=at).tolist() == [2, 2]
     assert run("concat", values=[x[:2], x[2:]], axis=0, interleave=True).tolist() == [1, 3, 2, 4]
     same = {"x": torch.ones(1, 1, 5, 5), "weight": torch.ones(1, 1, 2, 2), "strides": [2, 2]}
