@@ -53,7 +53,7 @@ def randomize_(model: nn.Module, seed: int = 0) -> None:
         elif tensor.dim() > 1:
             tensor.normal_(0.0, tensor[0].numel() ** -0.5, generator=generator)
         else:  # scales; those of residual branches start at zero, and stay small
-            low, high = (0.1, 0.4) if not tensor.any() else (0.5, 1.0)
+            low, high = (0.02, 0.1) if not tensor.any() else (0.5, 1.0)
             tensor.uniform_(low, high, generator=generator)
     norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
     for norm in norms:
