@@ -351,4 +351,4 @@ def android_programs(devices: VirtualDevices, programs: dict[str, str], folder: 
     try:
         yield device
     finally:
-        device.run("rm -rf /system/bin/* /sdcard")
+        device.run("rm -rf /system/bin/* /sdcard /data/local/tmp/calls")
