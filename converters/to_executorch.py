@@ -250,6 +250,12 @@ def _shared_provenance() -> Iterator[None]:
         del NodeSource.__deepcopy__  # type: ignore[attr-defined]
 
 
+def _lacks_copy(schema: Any) -> bool:
+    """Tell whether an operator gives a view and has no copying form, which ExecuTorch needs (reshape)."""
+    is_view = any(value.alias_info is not None for value in schema.returns)
+    return is_view and not hasattr(torch.ops.aten, f"{schema.name.removeprefix('aten::')}_copy")
+
+
 @contextlib.contextmanager
 def _needed_decompositions() -> Iterator[None]:
     """Leave out decompositions of programs that hold nothing to decompose, each of which traces the whole model anew.
@@ -265,7 +271,7 @@ def _needed_decompositions() -> Iterator[None]:
         targets = [node.target for node in self.graph.nodes if node.op == "call_function"]
         schemas = [target._schema for target in targets if hasattr(target, "_schema")]
         is_needed = decomp_table is None or any(target in decomp_table for target in targets)
-        if not is_needed and not any(schema.is_mutable for schema in schemas):
+        if not is_needed and not any(schema.is_mutable or _lacks_copy(schema) for schema in schemas):
             return self
         return decompose(self, decomp_table, **options)
 

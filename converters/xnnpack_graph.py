@@ -1,16 +1,18 @@
 """A last clean-up of XNNPACK's own graph, between ExecuTorch's lowering and its serializer."""
 
+import collections
 import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-_TURN = "XNNStaticTranspose"
+_TURN, _RESHAPE, _PRODUCT = "XNNStaticTranspose", "XNNStaticReshape", "XNNBatchMatrixMultiply"
+_TRANSPOSE_B = 1  # XNN_FLAG_TRANSPOSE_B
 
 
 @contextlib.contextmanager
 def cancelled_turns() -> Iterator[None]:
-    """While the block runs, have every serialized XNNPACK graph pass through `cancel_turns`.
+    """While the block runs, have every serialized XNNPACK graph pass through `cancel_turns` and `pack_along_rows`.
 
     ExecuTorch (1.4.1) turns pictures to (B, H, W, C) where a convolution needs it, also where the graph has just turned
     them the other way, and offers no place for a pass after that.
@@ -21,6 +23,8 @@ def cancelled_turns() -> Iterator[None]:
 
     def clean_and_serialize(graph: Any, *arguments: Any) -> bytes:
         cancel_turns(graph)
+        if pack_along_rows(graph):
+            cancel_turns(graph)
         return serialize(graph, *arguments)
 
     xnnpack_preprocess.serialize_xnnpack_binary = clean_and_serialize
@@ -31,7 +35,7 @@ def cancelled_turns() -> Iterator[None]:
 
 
 def cancel_turns(graph: Any) -> int:
-    """Remove transposes from an XNNGraph, in place: pairs that undo each other, and those of a single number.
+    """Remove transposes from an XNNGraph, in place: pairs that undo each other, and such as turn nothing.
 
     Returns:
         How many values are read from before such a transpose, or pair of them, instead.
@@ -44,7 +48,7 @@ def cancel_turns(graph: Any) -> int:
         turn = node.xnode_union
         if type(turn).__name__ != _TURN or turn.output_id in outputs:
             continue
-        if turn.input_id in single:
+        if turn.input_id in single or list(turn.perm) == sorted(turn.perm):
             same_as[turn.output_id] = turn.input_id
             continue
         before = producers[turn.input_id].xnode_union if turn.input_id in producers else None
@@ -63,10 +67,51 @@ def cancel_turns(graph: Any) -> int:
     return len(same_as)
 
 
+def pack_along_rows(graph: Any) -> int:
+    """Give matrix products their second factor with the axis that is summed over last, in place; return how many.
+
+    XNNPACK packs a second factor that is computed anew at every inference, element by element, and walks along rows
+    much faster than across them. What turns heads to the front turns this axis to the back on the way.
+    """
+    producers = {node.xnode_union.output_id: node.xnode_union for node in graph.xnodes}
+    readers = collections.Counter(getattr(n.xnode_union, name) for n in graph.xnodes for name in _inputs(n.xnode_union))
+    readers.update(graph.output_ids)
+    tensors = _tensors(graph)
+    changed = 0
+    for node in (n.xnode_union for n in graph.xnodes):
+        if type(node).__name__ != _PRODUCT or node.flags or readers[node.input2_id] != 1:
+            continue
+        before = producers.get(node.input2_id)
+        view = before if type(before).__name__ == _RESHAPE and readers[before.input_id] == 1 else None
+        turn = producers.get(view.input_id) if view is not None else before
+        if type(turn).__name__ != _TURN or not _same_last_two(tensors, turn.output_id, node.input2_id):
+            continue
+        turn.perm = _swapped(turn.perm)
+        for value in {turn.output_id, node.input2_id}:
+            tensors[value].dims = _swapped(tensors[value].dims)
+        if view is not None:
+            view.new_shape = _swapped(view.new_shape)
+        node.flags = _TRANSPOSE_B
+        changed += 1
+    return changed
+
+
+def _swapped(axes: Any) -> list[int]:
+    return [*axes[:-2], axes[-1], axes[-2]]
+
+
+def _same_last_two(tensors: dict[int, Any], first: int, second: int) -> bool:
+    return list(tensors[first].dims[-2:]) == list(tensors[second].dims[-2:])
+
+
+def _tensors(graph: Any) -> dict[int, Any]:
+    found = [getattr(v.xvalue_union, "tensor_value", v.xvalue_union) for v in getattr(graph, "xvalues", ())]
+    return {tensor.id_out: tensor for tensor in found}
+
+
 def _single_numbers(graph: Any) -> set[int]:
     """Return the values that hold one number, whatever their rank."""
-    tensors = [getattr(v.xvalue_union, "tensor_value", v.xvalue_union) for v in getattr(graph, "xvalues", ())]
-    return {tensor.id_out for tensor in tensors if tensor.dims and set(tensor.dims) == {1}}
+    return {id for id, tensor in _tensors(graph).items() if tensor.dims and set(tensor.dims) == {1}}
 
 
 def _inputs(node: Any) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from converters import run_executorch, to_executorch
+from converters import run_executorch, to_executorch, xnnpack_graph
 from converters.manifest import sha256_file
 from converters.to_executorch import ExecuTorchOptions, convert, make_options
-from converters.xnnpack_graph import cancel_turns
+from converters.xnnpack_graph import cancel_turns, pack_along_rows
 
 pytestmark = [
     pytest.mark.needs_executorch,
@@ -177,6 +178,43 @@ def test_turns_that_undo_each_other_are_cancelled() -> None:
     assert [node.xnode_union for node in read_twice.xnodes] == [XNNStaticTranspose(0, 1, [0, 2, 1]), XNNAdd(1, 0, 9)]
     last = graph(XNNStaticTranspose(0, 1, [0, 2, 1]), XNNStaticTranspose(1, 9, [0, 2, 1]))
     assert cancel_turns(last) == 0
+    idle = graph(XNNStaticTranspose(0, 1, [0, 1, 2]), XNNAdd(1, 1, 9))
+    assert cancel_turns(idle) == 1 and [node.xnode_union for node in idle.xnodes] == [XNNAdd(0, 0, 9)]
+
+
+class Heads(nn.Module):
+    """Two matrix products of which XNNPACK must pack the second factors, and one that reads a turned factor twice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.reshape(1, 12, 4, 6)
+        heads = tokens.transpose(1, 2).reshape(4, 12, 6)
+        scores = torch.bmm(heads, tokens.permute(0, 2, 3, 1).reshape(4, 6, 12))
+        mixed = torch.bmm(scores, heads)
+        turned = mixed.transpose(1, 2)
+        return torch.bmm(mixed, turned).mean((1, 2), keepdim=True) + turned.reshape(1, 4, 72)[:, :, :1].reshape(4, 1, 1)
+
+
+def test_second_factors_are_packed_along_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_logits: Callable[..., np.ndarray]
+) -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    def spy(graph: Any) -> int:
+        changed = pack_along_rows(graph)
+        dims = {t.id_out: list(t.dims) for t in (getattr(v.xvalue_union, "tensor_value", v.xvalue_union)
+                                                 for v in graph.xvalues)}  # fmt: skip
+        products = [n.xnode_union for n in graph.xnodes if type(n.xnode_union).__name__ == "XNNBatchMatrixMultiply"]
+        seen.extend((product.flags, dims[product.input2_id]) for product in products)
+        assert changed == sum(product.flags for product in products)
+        return changed
+
+    monkeypatch.setattr(xnnpack_graph, "pack_along_rows", spy)
+    path, images = tmp_path / "m.pte", np.arange(288, dtype=np.uint8).reshape(1, 12, 8, 3)
+    model = Heads().eval()
+    convert(model, (torch.zeros(1, 12, 8, 3),), path, options=ExecuTorchOptions())
+    assert seen == [(1, [4, 12, 6]), (0, [4, 12, 6]), (0, [4, 6, 12])]  # heads, and turned, are read elsewhere too
+    outputs = run_file(path, images.astype(np.float32))
+    assert np.allclose(outputs, torch_logits(model, images), rtol=1e-5)
 
 
 @pytest.mark.slow
