@@ -14,7 +14,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet --editable '.[tflite,executorch,coreml,adb,dev]'
+	$(PY) -m pip install --quiet --editable '.[tflite,executorch,coreml,onnx,adb,dev]'
 	touch $@
 
 demo: $(INSTALLED)

@@ -55,9 +55,7 @@ def files(tmp_path_factory):
         return folder / name
 
     def float_operators(*kinds):
-        return [
-            {"regex": ".*", "operation": kind, "algorithm_key": "no_quantize", "op_config": {}} for kind in kinds
-        ]
+        return [{"regex": ".*", "operation": kind, "algorithm_key": "no_quantize", "op_config": {}} for kind in kinds]
 
     everything = recipe.static_wi8_ai8()
     return {
@@ -87,7 +85,13 @@ def test_int8_file_is_int8_and_names_slow_operators(files):
     slow = {op.type: op.reason for op in seen.slow_path}
     assert slow["SOFTMAX"] == slow["HARD_SWISH"] == "no int8 kernel"
     assert slow["MEAN"] == "mean over axes [1], must be [1, 2] or [2]"
-    assert not {"CONV_2D", "FULLY_CONNECTED", "TRANSPOSE"} & set(slow)
+    assert not {"CONV_2D", "TRANSPOSE"} & set(slow)
+    # The stock tool makes a matrix product of batch one a FULLY_CONNECTED; those alone are slow among them.
+    computed = {
+        op.index for op in seen.operators if op.type == "FULLY_CONNECTED" and not seen.tensors[op.inputs[1]].is_constant
+    }
+    assert computed and {op.index for op in seen.slow_path if op.type == "FULLY_CONNECTED"} == computed
+    assert slow["FULLY_CONNECTED"] == "computed weights, must be constant"
 
 
 def test_scales_are_per_channel(files):
