@@ -31,7 +31,7 @@ def edit_model(
     if uint8_input:
         _take_uint8(model, graph, schema)
     _give_float(model, graph, schema)
-    _free_softmax(model, graph, schema)
+    _free_from_int8(model, graph, schema)
     _restore_matmuls(model, graph, schema)
     _fuse_relu(model, graph, schema)
     if stored_constants is not None:
@@ -83,27 +83,27 @@ def _give_float(model: Any, graph: Any, schema: Any) -> None:
             entry.tensorIndex, entry.name = new, b"logits"
 
 
-def _free_softmax(model: Any, graph: Any, schema: Any) -> None:
-    """Give every int8 SOFTMAX a DEQUANTIZE before and a QUANTIZE after it, so that it computes in float.
+def _free_from_int8(model: Any, graph: Any, schema: Any) -> None:
+    """Give every int8 SOFTMAX and GELU a DEQUANTIZE before and a QUANTIZE after it, so that it computes in float.
 
-    The lowering tool makes a softmax between two int8 values an int8 one, whose output grid is fixed to 1/256 and which
-    XNNPACK does not take. It happens where nothing stands between scores and softmax: no bias, or one of zeros.
+    The lowering tool makes them int8 where they stand between two int8 values, and XNNPACK takes neither. The grid of
+    what an int8 softmax gives is fixed to 1/256 besides. A GELU between the two runs as one table lookup.
     """
+    freed = (schema.BuiltinOperator.SOFTMAX, schema.BuiltinOperator.GELU)
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     operators = []
     for op in graph.operators:
-        is_softmax = codes[op.opcodeIndex] == schema.BuiltinOperator.SOFTMAX
-        if not is_softmax or graph.tensors[op.inputs[0]].type != schema.TensorType.INT8:
+        if codes[op.opcodeIndex] not in freed or graph.tensors[op.inputs[0]].type != schema.TensorType.INT8:
             operators.append(op)
             continue
         before, after = int(op.inputs[0]), int(op.outputs[0])
         name, float32 = graph.tensors[after].name, schema.TensorType.FLOAT32
-        scores = add_tensor(graph, schema, name + b"_scores", graph.tensors[before].shape, float32)
-        shares = add_tensor(graph, schema, name + b"_float", graph.tensors[after].shape, float32)
-        operators.append(make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [before], [scores]))
-        op.inputs, op.outputs = [scores], [shares]
+        wide = add_tensor(graph, schema, name + b"_before", graph.tensors[before].shape, float32)
+        result = add_tensor(graph, schema, name + b"_float", graph.tensors[after].shape, float32)
+        operators.append(make_operator(model, schema, schema.BuiltinOperator.DEQUANTIZE, [before], [wide]))
+        op.inputs, op.outputs = [wide], [result]
         operators.append(op)
-        operators.append(make_operator(model, schema, schema.BuiltinOperator.QUANTIZE, [shares], [after]))
+        operators.append(make_operator(model, schema, schema.BuiltinOperator.QUANTIZE, [result], [after]))
     graph.operators = operators
 
 

@@ -104,6 +104,23 @@ def test_one_head_and_a_lone_relu_stay_with_the_fast_kernels(tmp_path):
         assert abs(call(batch.numpy().astype("uint8")) - expected).max() < 0.05 * abs(expected).max()
 
 
+def test_gelu_computes_in_float_between_int8_values(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(16, 8, 3, padding=1))
+    model = PixelInput(net.eval(), 16, IMAGENET_MEAN, IMAGENET_STD).eval()
+    batches = [torch.randint(0, 256, (1, 16, 16, 3)).float() for _ in range(8)]
+    graph = export_graph(model, batches[0])
+    plan = make_plan(graph)
+    qdq = quantize_graph(graph, plan, calibrate(graph, plan, batches))
+    path = tmp_path / "gelu_int8.tflite"
+    convert(qdq, (batches[0],), path, options=TFLiteOptions())
+    inspection = inspect(path)
+    assert inspection.counts["GELU"] == {"float32": 1} and inspection.slow_path == ()
+    for batch in batches:
+        expected = qdq(batch).detach().numpy()
+        assert abs(load(path, 1)(batch.numpy().astype("uint8")) - expected).max() < 0.03 * abs(expected).max()
+
+
 class _StridedConstants(nn.Module):
     """Additions of constants of equal shape that do not lie in plain order."""
 
