@@ -33,15 +33,19 @@ class _PlainAttention(nn.Module):
         return self.head(merge_heads(torch.bmm(scores.softmax(-1), v), 2).mean(1))
 
 
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory):
-    torch.manual_seed(0)
-    model = PixelInput(_PlainAttention().eval(), 16, IMAGENET_MEAN, IMAGENET_STD).eval()
+def quantized(net):
+    """Return the qdq graph of a small network on 16 x 16 pixels, and what it was calibrated on."""
+    model = PixelInput(net.eval(), 16, IMAGENET_MEAN, IMAGENET_STD).eval()
     batches = [torch.randint(0, 256, (1, 16, 16, 3)).float() for _ in range(8)]
     graph = export_graph(model, batches[0])
     plan = make_plan(graph)
-    ranges = calibrate(graph, plan, batches)
-    qdq = quantize_graph(graph, plan, ranges)
+    return quantize_graph(graph, plan, calibrate(graph, plan, batches)), batches
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    torch.manual_seed(0)
+    qdq, batches = quantized(_PlainAttention())
     path = tmp_path_factory.mktemp("tflite") / "plain_int8.tflite"
     return convert(qdq, (batches[0],), path, options=TFLiteOptions()), qdq, batches, path
 
@@ -84,11 +88,7 @@ class _OneHead(nn.Module):
 
 def test_one_head_and_a_lone_relu_stay_with_the_fast_kernels(tmp_path):
     torch.manual_seed(0)
-    model = PixelInput(_OneHead().eval(), 16, IMAGENET_MEAN, IMAGENET_STD).eval()
-    batches = [torch.randint(0, 256, (1, 16, 16, 3)).float() for _ in range(8)]
-    graph = export_graph(model, batches[0])
-    plan = make_plan(graph)
-    qdq = quantize_graph(graph, plan, calibrate(graph, plan, batches))
+    qdq, batches = quantized(_OneHead())
     path = tmp_path / "one_head_int8.tflite"
     convert(qdq, (batches[0],), path, options=TFLiteOptions())
     inspection = inspect(path)
@@ -107,11 +107,7 @@ def test_one_head_and_a_lone_relu_stay_with_the_fast_kernels(tmp_path):
 def test_gelu_computes_in_float_between_int8_values(tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(16, 8, 3, padding=1))
-    model = PixelInput(net.eval(), 16, IMAGENET_MEAN, IMAGENET_STD).eval()
-    batches = [torch.randint(0, 256, (1, 16, 16, 3)).float() for _ in range(8)]
-    graph = export_graph(model, batches[0])
-    plan = make_plan(graph)
-    qdq = quantize_graph(graph, plan, calibrate(graph, plan, batches))
+    qdq, batches = quantized(net)
     path = tmp_path / "gelu_int8.tflite"
     convert(qdq, (batches[0],), path, options=TFLiteOptions())
     inspection = inspect(path)
