@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
-from converters.graph_passes import check_eval_mode, is_qdq_graph
+from converters.graph_passes import check_eval_mode, is_qdq_graph, settle_constants_
 from converters.manifest import sha256_file
 from converters.quiet import quiet, quiet_native
 from converters.result import ConversionResult, written_whole
@@ -94,6 +95,9 @@ def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...], is_quantized: b
         # Only its mode counts: "the graph holds static int8 quantize-dequantize pairs".
         config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
         quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(config))
+    if is_quantized:
+        assert isinstance(model, GraphModule)
+        settle_constants_(model)
     _make_contiguous_(model)
     try:
         with quiet(), quiet_native():
