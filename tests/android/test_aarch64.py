@@ -48,12 +48,14 @@ def test_classes_of_every_picture(artefact, vectors, core_classes, cpu):
         assert np.abs(logits - expected).max() < 0.06, vector.name
 
 
-def test_known_defect_of_split_packing(artefact, vectors):
-    """ExecuTorch 1.4.1 on ARM: an int8 matmul of two activations is wrong when several threads share its packing.
+def test_work_may_be_split(artefact, vectors):
+    """The logits are the same when the thread pool hands out work in the smallest pieces that it may.
 
-    The app therefore starts with one thread, and its README warns; when this fails, a release has mended it.
+    ExecuTorch 1.4.1 on ARM packs the second factor of an int8 matmul wrongly when several threads share the work and it
+    lies row by row (pthreadpool's 2d_tile_1d_dynamic); the converter therefore writes products with a transposed one.
     """
     toolchain = prepared(is_split=True)
-    logits = np.frombuffer(emulated_pte.run(artefact, vectors[0].inputs.tobytes(), toolchain=toolchain), "<f4")
-    expected = np.frombuffer(vectors[0].logits.read_bytes(), "<f4")
-    assert np.abs(logits - expected).max() > 1
+    for vector in vectors:
+        logits = np.frombuffer(emulated_pte.run(artefact, vector.inputs.tobytes(), toolchain=toolchain), "<f4")
+        expected = np.frombuffer(vector.logits.read_bytes(), "<f4")
+        assert np.abs(logits - expected).max() < 0.06, vector.name
