@@ -3,7 +3,7 @@
     python benchmarks/mil_parity.py [--models NAME ...] [--results FILE]
 
 All variants up to 60 M parameters, and networks of torchvision (`pip install --no-deps torchvision==0.28.0`; they are
-named and left out where it is absent). Random weights with the statistics of trained ones, 224 x 224 pixels. Prints a
+named and left out where it is absent). Random weights with the statistics of trained ones. Prints a
 table of the largest difference of a logit as a share of the largest logit, beside it by how much logits change from one
 picture to another; exits with 1 when a difference is above 1e-4, or logits hardly change. Each result is added to
 --results at once, and what stands there is not computed again.
@@ -35,13 +35,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def build(name: str) -> tuple[int, Any, Any]:
-    """Return how many parameters a network has, its deploy form with random weights (None: too large), and options."""
+def build(name: str) -> tuple[int, int, Any, Any]:
+    """Return a network's parameters, its input's side, its deploy form (None: too large) and Core ML's options."""
     import torch
 
     from converters.to_coreml import CoreMLOptions
     from edge_vit import create_model, fuse
     from edge_vit.layers.pixel_input import PixelInput
+    from edge_vit.models.registry import get_spec
     from edge_vit.models.weights import randomize_
 
     torch.manual_seed(0)
@@ -59,14 +60,16 @@ def build(name: str) -> tuple[int, Any, Any]:
         with torch.no_grad():
             net(torch.randn(8, 3, SIDE, SIDE))
         num_params = sum(p.numel() for p in net.parameters())
-        return num_params, net.eval(), CoreMLOptions(float_precision="fp32", scale=SCALE, bias=BIAS)
-    net = create_model(name, num_classes=10)
+        return num_params, SIDE, net.eval(), CoreMLOptions(float_precision="fp32", scale=SCALE, bias=BIAS)
+    published = get_spec(name).config.resolution
+    side = published if isinstance(published, int) else SIDE  # networks for rectangles take squares too
+    net = create_model(name, num_classes=10, resolution=side)
     num_params = sum(p.numel() for p in net.parameters())
     if num_params > MAX_PARAMS:
-        return num_params, None, None
+        return num_params, 0, None, None
     randomize_(net)
-    model = PixelInput(fuse(net.eval()), SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
-    return num_params, model, CoreMLOptions(float_precision="fp32")
+    model = PixelInput(fuse(net.eval()), side, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
+    return num_params, side, model, CoreMLOptions(float_precision="fp32")
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -79,13 +82,13 @@ def measure(name: str) -> dict[str, Any]:
     from converters.mil_interpreter import load
     from edge_vit.verify import drawn_pictures
 
-    num_params, model, options = build(name)
+    num_params, side, model, options = build(name)
     result: dict[str, Any] = {"model": name, "params": num_params, "difference": None}
     if model is None:
         return result
     is_foreign = "/" in name
-    shape = (1, 3, SIDE, SIDE) if is_foreign else (1, SIDE, SIDE, 3)
-    pixels = torch.from_numpy(drawn_pictures(Preprocess(resolution=SIDE), 2).pixels)
+    shape = (1, 3, side, side) if is_foreign else (1, side, side, 3)
+    pixels = torch.from_numpy(drawn_pictures(Preprocess(resolution=side), 2).pixels)
     fed = pixels.float()
     if is_foreign:
         fed = fed.permute(0, 3, 1, 2) * SCALE + torch.tensor(BIAS).view(1, 3, 1, 1)
