@@ -21,22 +21,27 @@ _MIN_SCALE = 1e-8
 class ActivationFakeQuant(nn.Module):
     """Round activations to an int8 grid whose scale and zero point learn until they are frozen.
 
+    Of the scale, the logarithm of its growth is what learns. Adam's steps do not shrink with a parameter: a learning
+    rate that is small for weights would move a scale of 0.01 by a third within an epoch.
+
     Args:
         qparams: Where the grid starts.
         kind: "affine" learns both, "symmetric" keeps zero point 0, "fixed" learns nothing.
     """
 
+    initial_scale: Tensor
     frozen: Tensor
 
     def __init__(self, qparams: QParams, kind: str) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor([qparams.scale]), requires_grad=kind != "fixed")
+        self.register_buffer("initial_scale", torch.tensor([qparams.scale]))
+        self.log_growth = nn.Parameter(torch.zeros(1), requires_grad=kind != "fixed")
         self.zero_point = nn.Parameter(torch.tensor([float(qparams.zero_point)]), requires_grad=kind == "affine")
         self.register_buffer("frozen", torch.tensor(kind == "fixed"))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
-        scale = self.scale.clamp_min(_MIN_SCALE)
+        scale = self._scale()
         if bool(self.frozen):
             zero_point = self.zero_point.detach().round().clamp(_QMIN, _QMAX).int()
             return torch.fake_quantize_per_tensor_affine(x, scale.detach(), zero_point, _QMIN, _QMAX)
@@ -47,8 +52,10 @@ class ActivationFakeQuant(nn.Module):
 
     def qparams(self) -> QParams:
         """Return the grid as it stands."""
-        scale = float(self.scale.detach().clamp_min(_MIN_SCALE))
-        return QParams(scale=scale, zero_point=int(self.zero_point.detach().round().clamp(_QMIN, _QMAX)))
+        return QParams(scale=float(self._scale().detach()), zero_point=int(self.zero_point.detach().round().clamp(_QMIN, _QMAX)))
+
+    def _scale(self) -> Tensor:
+        return (self.initial_scale * self.log_growth.exp()).clamp_min(_MIN_SCALE)
 
 
 class WeightFakeQuant(nn.Module):
@@ -111,7 +118,7 @@ class QatModel(nn.Module):
         """Stop learning scales and zero points; weights go on."""
         for module in self.fake_quants().values():
             module.frozen.fill_(True)
-            module.scale.requires_grad_(False)
+            module.log_growth.requires_grad_(False)
             module.zero_point.requires_grad_(False)
 
     def ranges(self) -> dict[str, QParams]:

@@ -83,8 +83,8 @@ def test_weights_and_ranges_learn_until_frozen(qat_model, pictures):
     images = torch.from_numpy(normalise(pictures[:4], Preprocess(resolution=SIDE)))
     qat_model(images).square().mean().backward()
     fake_quants = qat_model.fake_quants()
-    learning = {name for name, module in fake_quants.items() if module.scale.grad is not None}
-    fixed = {name for name, module in fake_quants.items() if not module.scale.requires_grad}
+    learning = {name for name, module in fake_quants.items() if module.log_growth.grad is not None}
+    fixed = {name for name, module in fake_quants.items() if not module.log_growth.requires_grad}
     assert learning and not learning & fixed and learning | fixed == set(fake_quants)
     keys = [module for name, module in fake_quants.items() if name.endswith("attn.k.linear.0")]
     assert len(keys) == 11 and all(module.zero_point.grad is None for module in keys)
@@ -93,7 +93,7 @@ def test_weights_and_ranges_learn_until_frozen(qat_model, pictures):
     before = qat_model.ranges()
     qat_model.freeze_ranges()
     qat_model(images).square().mean().backward()
-    assert all(module.scale.grad is None for module in fake_quants.values())
+    assert all(module.log_growth.grad is None for module in fake_quants.values())
     assert qat_model.ranges() == before
 
 
