@@ -52,7 +52,9 @@ class ActivationFakeQuant(nn.Module):
 
     def qparams(self) -> QParams:
         """Return the grid as it stands."""
-        return QParams(scale=float(self._scale().detach()), zero_point=int(self.zero_point.detach().round().clamp(_QMIN, _QMAX)))
+        return QParams(
+            scale=float(self._scale().detach()), zero_point=int(self.zero_point.detach().round().clamp(_QMIN, _QMAX))
+        )
 
     def _scale(self) -> Tensor:
         return (self.initial_scale * self.log_growth.exp()).clamp_min(_MIN_SCALE)
