@@ -10,9 +10,7 @@ below 60 s on a machine that does nothing else.
 
 import argparse
 import json
-import random
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from turns import children_seconds, time_in_turns
+
 from converters.manifest import load_for
-from converters.run import open_artefact
 
 MAX_CALLS, MIN_SPEEDUP, MAX_LOWERING_S = 2, 2.2, 60.0
 
@@ -52,7 +51,7 @@ def make(model: str, precision: str, args: argparse.Namespace) -> tuple[Path, fl
     words += ["--int8"] if precision == "int8" else []
     command = [sys.executable, "-m", "edge_vit.convert", *words]
     marks: dict[str, float] = {}
-    processor = _children_seconds()
+    processor = children_seconds()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -61,39 +60,13 @@ def make(model: str, precision: str, args: argparse.Namespace) -> tuple[Path, fl
                 print(line, end="", file=sys.stderr)
     if process.returncode:
         raise SystemExit(f"{' '.join(words)} failed")
-    return path, marks["verifying"] - marks["lowering"], _children_seconds() - processor
-
-
-def _children_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def time_in_turns(paths: dict[str, Path], rounds: int) -> dict[str, list[float]]:
-    """Return milliseconds of processor time of single inferences; the order is drawn anew every round."""
-    from calibration.preprocess import Preprocess
-    from edge_vit.verify import drawn_pictures
-
-    artefacts = {name: open_artefact(path, threads=1) for name, path in paths.items()}
-    info = next(iter(artefacts.values())).manifest.input
-    pixels = drawn_pictures(Preprocess(**info.preprocess_fields()), 1).pixels
-    samples: dict[str, list[float]] = {name: [] for name in artefacts}
-    order = random.Random(0)
-    for turn in range(rounds + 20):
-        names = list(artefacts)
-        order.shuffle(names)
-        for name in names:
-            started = time.process_time()
-            artefacts[name].run(pixels)
-            if turn >= 20:  # the first turns warm up
-                samples[name].append(1e3 * (time.process_time() - started))
-    return samples
+    return path, marks["verifying"] - marks["lowering"], children_seconds() - processor
 
 
 def measure(model: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return every figure of one model."""
     made = {precision: make(model, precision, args) for precision in ("fp32", "int8")}
-    samples = time_in_turns({precision: path for precision, (path, *_) in made.items()}, args.rounds)
+    samples = time_in_turns({precision: path for precision, (path, *_) in made.items()}, args.rounds, time.process_time)
     medians = {name: statistics.median(values) for name, values in samples.items()}
     operators = {name: load_for(path).operators for name, (path, *_) in made.items()}
     return {

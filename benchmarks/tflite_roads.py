@@ -11,7 +11,6 @@ Files that are there are not made again; their seconds then come from the run th
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tflite_int8 import time_in_turns
+from turns import children_seconds, time_in_turns
 
 from converters.run import open_artefact
 from edge_vit import accuracy
@@ -56,15 +55,10 @@ def make_artefact(model: str, precision: str, road: str, args: argparse.Namespac
         command += ["--weights", args.weights, "--output-dir", str(folder)]
         if precision == "int8":
             command += ["--int8", *(["--calib", str(args.calib)] if args.calib else [])]
-        started, processor = time.perf_counter(), _children_seconds()
+        started, processor = time.perf_counter(), children_seconds()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds.write_text(json.dumps([time.perf_counter() - started, _children_seconds() - processor]))
+        seconds.write_text(json.dumps([time.perf_counter() - started, children_seconds() - processor]))
     return path, json.loads(seconds.read_text())
-
-
-def _children_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def top1(path: Path, float_path: Path, args: argparse.Namespace) -> float | None:
