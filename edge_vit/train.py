@@ -364,7 +364,8 @@ def _use_bf16(precision: str, device: Any) -> bool:
         return precision == "bf16"
     import torch
 
-    return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    # Without AVX512_BF16 a CPU converts every product's factors, which costs more than it saves.
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
 def _fingerprint(config: TrainConfig, world_size: int) -> dict[str, Any]:
