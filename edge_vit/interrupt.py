@@ -1,4 +1,4 @@
-"""One Ctrl-C is enough, also while a lowering tool is at work that swallows Python's exceptions."""
+"""One Ctrl-C (or SIGTERM) is enough, also while a lowering tool is at work that swallows Python's exceptions."""
 
 import contextlib
 import os
@@ -7,20 +7,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 PATIENCE_S = 3.0
 EXIT_CODE = 130
+# What ends the program, and how Python treats it unless somebody chose otherwise.
+_ENDING: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 class Heed:
-    """Tells whether Ctrl-C was pressed: a tool may have turned the interrupt into an error of its own."""
+    """Tells whether the program was told to end: a tool may have turned the interrupt into an error of its own."""
 
     was_pressed = False
 
 
 @contextlib.contextmanager
 def heeded(clean_up: Callable[[], None], last_words: str) -> Iterator[Heed]:
-    """Within the block, end the program at the first Ctrl-C, whatever becomes of the exception.
+    """Within the block, end the program at the first Ctrl-C or SIGTERM, whatever becomes of the exception.
 
     KeyboardInterrupt is raised as ever. Lowering tools call Python from C++ and may lose it there; if the block still
     runs PATIENCE_S seconds later, `clean_up` is called, `last_words` are printed and the process ends.
@@ -42,15 +45,16 @@ def heeded(clean_up: Callable[[], None], last_words: str) -> Iterator[Heed]:
             ends_it.append(timer)
         raise KeyboardInterrupt
 
-    # Elsewhere than in the main thread, or where interrupts are ignored, there is nothing to heed.
-    is_ours = threading.current_thread() is threading.main_thread()
-    is_ours = is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_ours:
-        signal.signal(signal.SIGINT, on_interrupt)
+    # Elsewhere than in the main thread there is nothing to heed, nor where a signal is ignored or treated by others.
+    ours = [number for number, usual in _ENDING.items() if signal.getsignal(number) is usual]
+    if threading.current_thread() is not threading.main_thread():
+        ours = []
+    for number in ours:
+        signal.signal(number, on_interrupt)
     try:
         yield heed
     finally:
         for timer in ends_it:
             timer.cancel()
-        if is_ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in ours:
+            signal.signal(number, _ENDING[number])

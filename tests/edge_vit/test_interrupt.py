@@ -6,6 +6,8 @@ import sys
 import textwrap
 import time
 
+import pytest
+
 from edge_vit import interrupt
 
 SWALLOWS = """
@@ -26,8 +28,8 @@ LETS_IT_PASS = """
 """
 
 
-def press_once(tmp_path, body):
-    """Run `body` inside the guard, press Ctrl-C once; return exit code, stderr and the seconds it took to end."""
+def press_once(tmp_path, body, number=signal.SIGINT):
+    """Run `body` inside the guard, send it one signal; return exit code, stderr and the seconds it took to end."""
     script = textwrap.dedent("""
         import sys, time
         from pathlib import Path
@@ -46,14 +48,15 @@ def press_once(tmp_path, body):
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         started = time.monotonic()
         code = process.wait(timeout=50)
         return code, process.stderr.read(), time.monotonic() - started
 
 
-def test_swallowed_interrupt_still_ends_the_program(tmp_path):
-    code, said, seconds = press_once(tmp_path, SWALLOWS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_swallowed_interrupt_still_ends_the_program(tmp_path, number):
+    code, said, seconds = press_once(tmp_path, SWALLOWS, number)
     assert code == 130 and "last words" in said and (tmp_path / "cleaned").exists()
     assert seconds >= interrupt.PATIENCE_S - 0.5
 
@@ -71,8 +74,8 @@ def test_interrupt_that_passes_is_an_ordinary_one(tmp_path):
 def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGINT)
     with interrupt.heeded(lambda: None, "") as heed:
-        assert not heed.was_pressed
-    assert signal.getsignal(signal.SIGINT) is before
+        assert not heed.was_pressed and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is before and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with interrupt.heeded(lambda: None, ""):
