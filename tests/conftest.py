@@ -2,6 +2,14 @@
 
 import pytest
 
+COREML_LEAVES_FOLDERS = "ignore:Implicitly cleaning up:ResourceWarning"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("needs_coreml"):
+            item.add_marker(pytest.mark.filterwarnings(COREML_LEAVES_FOLDERS))
+
 
 @pytest.fixture(scope="session")
 def randomise_():

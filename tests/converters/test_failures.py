@@ -15,7 +15,6 @@ pytestmark = [
     pytest.mark.needs_executorch,
     pytest.mark.needs_coreml,
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDKs
-    pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),  # coremltools leaves its folders
 ]
 PACKAGES = {"converters.to_tflite": "litert_torch", "converters.to_executorch": "executorch.exir",
             "converters.to_coreml": "coremltools"}  # fmt: skip

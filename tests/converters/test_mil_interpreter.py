@@ -17,10 +17,7 @@ from converters import mil_interpreter
 from converters.mil import program, wire
 from converters.mil_interpreter import load
 
-pytestmark = [
-    pytest.mark.needs_coreml,
-    pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),  # coremltools leaves its folders
-]
+pytestmark = pytest.mark.needs_coreml
 TOLERANCE = 1e-4  # of the largest output
 Shape = tuple[int, ...]
 

@@ -16,10 +16,7 @@ from converters.manifest import describe_file
 from converters.mil_interpreter import load
 from converters.to_coreml import CoreMLOptions, convert, make_options, take_planar_picture
 
-pytestmark = [
-    pytest.mark.needs_coreml,
-    pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),  # coremltools leaves its folders
-]
+pytestmark = pytest.mark.needs_coreml
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 Sqnr = Callable[[np.ndarray, np.ndarray], float]
 
