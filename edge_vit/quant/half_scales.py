@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edge_vit.quant.graph import get_tensor, is_constant
-from edge_vit.quant.plan import GEMM_OPS, Plan, QParams, is_attention_bias
+from edge_vit.quant.plan import GEMM_OPS, Plan, QParams, is_attention_bias, smallest_constant_scale
 
 _LARGEST = 127.0
 _SMALLEST_SCALE = 2.0**-24  # the smallest number above zero that float16 holds
@@ -25,23 +25,26 @@ def round_scales(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QPa
     for group in plan.groups.values():
         if group.fixed is not None:
             group.fixed = _rounded(group.fixed)
+    rounded = {name: _rounded(qparams) for name, qparams in ranges.items()}
     for node in graph_module.graph.nodes:
         for constant, is_weight in _constants(node, plan):
             tensor = get_tensor(graph_module, constant)
             with torch.no_grad():
-                tensor.copy_(on_half_grid(tensor, per_channel=is_weight))
-    return {name: _rounded(qparams) for name, qparams in ranges.items()}
+                smallest_scale = smallest_constant_scale(node, plan, rounded)
+                tensor.copy_(on_half_grid(tensor, per_channel=is_weight, smallest_scale=smallest_scale))
+    return rounded
 
 
-def on_half_grid(tensor: Tensor, *, per_channel: bool) -> Tensor:
-    """Return values rounded to int8 steps of a float16 scale, which their largest value gives back exactly.
+def on_half_grid(tensor: Tensor, *, per_channel: bool, smallest_scale: float = 0.0) -> Tensor:
+    """Return values rounded to int8 steps of a float16 scale, which their largest value gives back exactly, if it is
+    above `smallest_scale`.
 
     Args:
         per_channel: One scale for each entry of axis 0, else one for all.
     """
     axes = list(range(1, tensor.dim())) if per_channel else list(range(tensor.dim()))
     largest = tensor.abs().amax(axes, keepdim=True)
-    scale = (largest / _LARGEST).clamp_min(_SMALLEST_SCALE)
+    scale = (largest / _LARGEST).clamp_min(max(smallest_scale, _SMALLEST_SCALE))
     half = scale.half().float().clamp_min(_SMALLEST_SCALE)
     return (tensor / scale).round().clamp(-_LARGEST, _LARGEST) * half
 

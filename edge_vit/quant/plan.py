@@ -11,9 +11,11 @@ docs/quantization.md has the figures):
 - ReLU and clipping fuse into the operator before them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from torch.fx import GraphModule, Node
 
@@ -21,7 +23,8 @@ from edge_vit.quant.graph import ATEN, MOVING_OPS, get_tensor, is_constant, valu
 
 GEMM_OPS = frozenset({ATEN.linear.default, ATEN.conv2d.default})
 MATMUL_OPS = frozenset({ATEN.bmm.default, ATEN.matmul.default})
-ELEMENTWISE_OPS = frozenset({ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor})
+SUM_OPS = frozenset({ATEN.add.Tensor, ATEN.sub.Tensor})
+ELEMENTWISE_OPS = SUM_OPS | {ATEN.mul.Tensor}
 POOLING_OPS = frozenset({ATEN.mean.dim, ATEN.adaptive_avg_pool2d.default, ATEN.avg_pool2d.default})
 FUSED_OPS = frozenset({ATEN.relu.default, ATEN.relu_.default, ATEN.hardtanh.default, ATEN.hardtanh_.default})
 INT8_OPS = GEMM_OPS | MATMUL_OPS | ELEMENTWISE_OPS | POOLING_OPS | {ATEN.sigmoid.default, ATEN.cat.default}
@@ -109,10 +112,24 @@ def make_plan(graph_module: GraphModule, pixel_input: bool = True) -> Plan:
     return Plan(groups=groups, group_of=group_of, int8_nodes=int8_nodes, float_nodes=float_nodes, names=names)
 
 
-def constant_qparams(graph_module: GraphModule, node: object) -> QParams:
+def constant_qparams(graph_module: GraphModule, node: object, smallest_scale: float = 0.0) -> QParams:
     """Return the grid of a constant operand, symmetric by its largest value."""
     largest = float(get_tensor(graph_module, node).abs().max())
-    return QParams(scale=max(largest, 1e-6) / 127.0, zero_point=0)
+    return QParams(scale=max(max(largest, 1e-6) / 127.0, smallest_scale), zero_point=0)
+
+
+def smallest_constant_scale(node: Node, plan: Plan, ranges: Mapping[str, QParams]) -> float:
+    """Return the finest scale of a constant that `node` adds; 0 where any will do.
+
+    XNNPACK adds in int8 what has at least 2**-10 of the sum's scale. A trained position embedding may be smaller than
+    that; the steps it loses are far below one step of the sum. The result is a number that float16 holds.
+    """
+    group = plan.group_of.get(fused_activation(node) or node)
+    if node.target not in SUM_OPS or group is None:
+        return 0.0
+    least = (group.fixed or ranges[group.name]).scale * 2.0**-10
+    half = np.float16(least)
+    return float(half if half >= least else np.nextafter(half, np.float16(np.inf)))
 
 
 def is_attention_bias(node: Node) -> bool:

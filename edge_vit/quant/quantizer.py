@@ -15,6 +15,7 @@ from edge_vit.quant.plan import (
     constant_qparams,
     fused_activation,
     is_attention_bias,
+    smallest_constant_scale,
 )
 
 WEIGHT_MAX = 127  # symmetric: -127 to 127, so that negation is exact
@@ -66,7 +67,7 @@ def annotate(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams
         if node.target == ATEN.cat.default and is_int8:  # constants that are joined to activations take their grid
             inputs |= {part: specs[plan.group_of[node].name] for part in node.args[0] if is_constant(part)}
         elif is_int8:
-            inputs |= _constant_specs(graph_module, node)
+            inputs |= _constant_specs(graph_module, node, smallest_constant_scale(node, plan, ranges))
         elif is_attention_bias(node):
             inputs |= _bias_spec(graph_module, node)
         is_fused_away = is_int8 and fused_activation(node) is not None
@@ -83,7 +84,7 @@ def _reads_its_group(node: Node, plan: Plan) -> bool:
     return node not in group.entries and all(plan.group_of.get(source) is group for source in node.all_input_nodes)
 
 
-def _constant_specs(graph_module: GraphModule, node: Node) -> dict[Node, object]:
+def _constant_specs(graph_module: GraphModule, node: Node, smallest_scale: float) -> dict[Node, object]:
     """Return the specs of an int8 operator's constant operands: weights per channel, others per tensor."""
     if node.target in GEMM_OPS:
         weight = node.args[1]
@@ -92,7 +93,7 @@ def _constant_specs(graph_module: GraphModule, node: Node) -> dict[Node, object]
     if node.target in MATMUL_OPS:
         return {}
     return {
-        arg: _fixed_spec(constant_qparams(graph_module, arg))
+        arg: _fixed_spec(constant_qparams(graph_module, arg, smallest_scale))
         for arg in node.args[:2]
         if isinstance(arg, Node) and is_constant(arg)
     }

@@ -48,6 +48,33 @@ def test_every_scale_of_a_graph_is_a_half(small_graph_and_ranges):
         assert torch.equal(tensor.half().float(), tensor)
 
 
+class TinyPositions(torch.nn.Module):
+    """A position embedding far below one step of what it is added to."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3, 2, 1)
+        self.register_buffer("places", torch.linspace(-1e-4, 1e-4, 256).view(1, 4, 8, 8))
+
+    def forward(self, x):
+        return self.conv(x) + self.places
+
+
+def test_added_constants_keep_a_scale_that_kernels_take():
+    from edge_vit.quant.graph import export_graph
+
+    graph = export_graph(TinyPositions().eval(), torch.zeros(1, 3, 16, 16))
+    plan = make_plan(graph, pixel_input=False)
+    ranges = {name: QParams(scale=0.0123, zero_point=-5) for name in plan.groups}
+    rounded = round_scales(graph, plan, ranges)
+    quantized = quantize_graph(graph, plan, rounded)
+    (total,) = [node for node in quantized.graph.nodes if node.target == torch.ops.aten.add.Tensor]
+    operands, out = [source.args[1] for source in total.all_input_nodes], next(iter(total.users)).args[1]
+    assert len(operands) == 2 and all(2**-10 <= scale / out < 2**8 and is_half(scale) for scale in operands)
+    places = total.all_input_nodes[1].args[0]
+    assert places.args[1] < 1.01 * 2**-10 * out, "no coarser than it must be"
+
+
 @pytest.fixture
 def small_graph_and_ranges():
     from edge_vit.quant.graph import export_graph
