@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -30,10 +29,12 @@ def heeded(clean_up: Callable[[], None], last_words: str) -> Iterator[Heed]:
     """
     heed = Heed()
     ends_it: list[threading.Timer] = []
+    stderr = os.dup(2)
 
     def give_up() -> None:
         clean_up()
-        print(last_words, file=sys.stderr, flush=True)
+        # Whatever silences a tool at that moment, by file descriptor or by sys.stderr, must not silence this.
+        os.write(stderr, f"{last_words}\n".encode())
         os._exit(EXIT_CODE)
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
@@ -58,3 +59,4 @@ def heeded(clean_up: Callable[[], None], last_words: str) -> Iterator[Heed]:
             timer.cancel()
         for number in ours:
             signal.signal(number, _ENDING[number])
+        os.close(stderr)

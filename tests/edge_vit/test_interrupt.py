@@ -54,6 +54,17 @@ def press_once(tmp_path, body, number=signal.SIGINT):
         return code, process.stderr.read(), time.monotonic() - started
 
 
+SILENCES_STDERR = """
+    import os
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+""" + SWALLOWS
+
+
+def test_last_words_are_heard_while_a_tool_is_silenced(tmp_path):
+    code, said, _ = press_once(tmp_path, SILENCES_STDERR)
+    assert code == 130 and said == "last words\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_swallowed_interrupt_still_ends_the_program(tmp_path, number):
     code, said, seconds = press_once(tmp_path, SWALLOWS, number)
@@ -72,10 +83,13 @@ def test_interrupt_that_passes_is_an_ordinary_one(tmp_path):
 
 
 def test_handlers_are_put_back():
-    before = signal.getsignal(signal.SIGINT)
-    with interrupt.heeded(lambda: None, "") as heed:
-        assert not heed.was_pressed and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is before and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    before, others = signal.getsignal(signal.SIGINT), signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with interrupt.heeded(lambda: None, "") as heed:
+            assert not heed.was_pressed and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is before and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, others)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with interrupt.heeded(lambda: None, ""):
