@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch.fx import GraphModule, Node
 
-from edge_vit.quant.graph import ATEN, get_tensor, is_constant
+from edge_vit.quant.graph import ATEN, is_constant
 from edge_vit.quant.plan import (
     GEMM_OPS,
     MATMUL_OPS,
@@ -104,8 +104,7 @@ def _bias_spec(graph_module: GraphModule, node: Node) -> dict[Node, object]:
     constants = [arg for arg in node.args[:2] if isinstance(arg, Node) and is_constant(arg)]
     if not constants:
         return {}
-    largest = float(get_tensor(graph_module, constants[0]).abs().max())
-    return {constants[0]: _fixed_spec(QParams(scale=max(largest, 1e-6) / 127.0, zero_point=0))}
+    return {constants[0]: _fixed_spec(constant_qparams(graph_module, constants[0]))}
 
 
 def _fixed_spec(qparams: QParams) -> object:
