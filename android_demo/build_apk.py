@@ -13,7 +13,7 @@ from pathlib import Path
 
 from android_demo.apk import check, tools
 from android_demo.apk import compile as compiling
-from edge_vit import android
+from edge_vit.deployment import android
 
 ARTIFACTS = Path("artifacts")
 
@@ -82,7 +82,7 @@ def run(config: BuildConfig) -> BuildResult:
     _say("checking")
     classify = None
     if config.has_runtime:
-        from converters.run import open_artefact
+        from converters.artefact import open_artefact
 
         classify = open_artefact(config.artefacts[0]).run
     checks, badging = check.check_apk(fetched, config.output, config.artefacts, classify)

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_vit.bench import emulation, emulation_report
+from edge_vit.emulation import report as emulation_report
+from edge_vit.emulation import tflite as emulation
 
 PRECISIONS = ("fp32", "int8")
 TOLERANCE = 1e-3

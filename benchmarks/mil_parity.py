@@ -39,7 +39,7 @@ def build(name: str) -> tuple[int, int, Any, Any]:
     """Return a network's parameters, its input's side, its deploy form (None: too large) and Core ML's options."""
     import torch
 
-    from converters.to_coreml import CoreMLOptions
+    from converters.coreml.lower import CoreMLOptions
     from edge_vit import create_model, fuse
     from edge_vit.layers.pixel_input import PixelInput
     from edge_vit.models.registry import get_spec
@@ -78,9 +78,9 @@ def measure(name: str) -> dict[str, Any]:
     import torch
 
     from calibration.preprocess import Preprocess
-    from converters import to_coreml
-    from converters.mil_interpreter import load
-    from edge_vit.verify import drawn_pictures
+    from converters.coreml import lower as to_coreml
+    from converters.coreml.mil.interpreter import load
+    from edge_vit.deployment.verify import drawn_pictures
 
     num_params, side, model, options = build(name)
     result: dict[str, Any] = {"model": name, "params": num_params, "difference": None}

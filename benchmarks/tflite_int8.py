@@ -23,7 +23,7 @@ from typing import Any
 from turns import time_in_turns
 
 from converters.manifest import load, manifest_path
-from edge_vit.bench import emulation
+from edge_vit.emulation import tflite as emulation
 from edge_vit.models.sources import embedded_path
 
 CPUS = ("cortex-a76", "cortex-a53")

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from turns import children_seconds, time_in_turns
 
-from converters.run import open_artefact
+from converters.artefact import open_artefact
 from edge_vit import accuracy
-from edge_vit.bench import emulation
-from edge_vit.verify import load_pictures
+from edge_vit.deployment.verify import load_pictures
+from edge_vit.emulation import tflite as emulation
 
 ROADS = ("litert-torch", "onnx2tf")
 PRECISIONS = ("fp32", "int8")

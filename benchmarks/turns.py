@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from calibration.preprocess import Preprocess
-from converters.run import open_artefact
-from edge_vit.verify import drawn_pictures
+from converters.artefact import open_artefact
+from edge_vit.deployment.verify import drawn_pictures
 
 _WARM_UP_TURNS = 20
 

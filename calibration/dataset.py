@@ -211,7 +211,7 @@ def read_class_names(root: str | Path) -> dict[str, str]:
     for key, value in entries.items():
         name = value.get("name") if isinstance(value, dict) else value
         if not isinstance(name, str) or not name:
-            raise ValueError(f"{path}: '{key}' has no name; write {{\"{key}\": {{\"name\": \"...\"}}}}")
+            raise ValueError(f'{path}: \'{key}\' has no name; write {{"{key}": {{"name": "..."}}}}')
         names[key] = name
     return names
 

@@ -16,9 +16,9 @@ import numpy as np
 
 # Suffix -> "module:function", imported when chosen; the function reads a file's operators.
 READERS = {
-    ".tflite": "converters.grids_tflite:read",
-    ".pte": "converters.grids_executorch:read",
-    ".mlpackage": "converters.grids_coreml:read",
+    ".tflite": "converters.tflite.grids:read",
+    ".pte": "converters.executorch.grids:read",
+    ".mlpackage": "converters.coreml.grids:read",
 }
 
 

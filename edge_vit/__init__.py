@@ -1,9 +1,9 @@
 """Vision transformers on phones: exact deploy forms, quantization-aware training, conversion, proof and measurement.
 
-    list_models() -> list[str]
-    create_model(name, num_classes=1000, resolution=224) -> nn.Module    training form
-    load_weights(model, source) -> LoadReport                            strict; official, timm or own names
-    fuse(model) -> nn.Module                                             deploy form, same function
+list_models() -> list[str]
+create_model(name, num_classes=1000, resolution=224) -> nn.Module    training form
+load_weights(model, source) -> LoadReport                            strict; official, timm or own names
+fuse(model) -> nn.Module                                             deploy form, same function
 """
 
 from typing import TYPE_CHECKING, Any

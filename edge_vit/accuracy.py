@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from calibration.dataset import SkippedImage
     from converters.manifest import ClassLabel, Manifest
-    from edge_vit.bench.paired import PairedResult, Verdict
+    from edge_vit.evaluation.paired import PairedResult, Verdict
 
 BATCH_SIZE = 32
 
@@ -95,8 +95,8 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
 
     from calibration.dataset import BatchLoader, choose, list_class_folders, match_classes, read_class_names
     from calibration.preprocess import Preprocess
-    from converters.run import open_artefact
-    from edge_vit.bench.paired import check_max_drop, compare, judge
+    from converters.artefact import open_artefact
+    from edge_vit.evaluation.paired import check_max_drop, compare, judge
 
     if config.max_drop is not None:
         check_max_drop(config.max_drop)
@@ -182,10 +182,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if result.verdict is None or result.verdict.outcome == "pass" else 1
 
 
-def _reference(
-    config: AccuracyConfig, manifest: "Manifest"
-) -> tuple[Callable[["np.ndarray"], "np.ndarray"], str]:
-    from converters.run import open_artefact
+def _reference(config: AccuracyConfig, manifest: "Manifest") -> tuple[Callable[["np.ndarray"], "np.ndarray"], str]:
+    from converters.artefact import open_artefact
 
     if config.float_artefact is None:
         return load_float_reference(manifest), manifest.weights.source

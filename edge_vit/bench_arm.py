@@ -1,10 +1,10 @@
 """Measure the latency of .tflite and .pte artefacts on ARM devices over adb or on this machine, or emulate.
 
-    python -m edge_vit.bench_arm artifacts/levit_128s_int8.tflite                 the one attached device
-    python -m edge_vit.bench_arm A.tflite B.tflite --all --cores big --repeat 3   A against B on all devices at once
-    python -m edge_vit.bench_arm A.tflite --local                                 this machine: Raspberry Pi, ARM server
-    python -m edge_vit.bench_arm A.pte --via-app                                  through the demo app on the phone
-    python -m edge_vit.bench_arm A.tflite --emulate --by-operator                 instructions on emulated ARM cores
+python -m edge_vit.bench_arm artifacts/levit_128s_int8.tflite                 the one attached device
+python -m edge_vit.bench_arm A.tflite B.tflite --all --cores big --repeat 3   A against B on all devices at once
+python -m edge_vit.bench_arm A.tflite --local                                 this machine: Raspberry Pi, ARM server
+python -m edge_vit.bench_arm A.pte --via-app                                  through the demo app on the phone
+python -m edge_vit.bench_arm A.tflite --emulate --by-operator                 instructions on emulated ARM cores
 """
 
 import argparse
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.manifest import manifest_path
-from edge_vit.bench import packages
-from edge_vit.bench.session import Settings
+from edge_vit.devices import packages
+from edge_vit.devices.session import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,8 @@ def run(config: BenchConfig) -> BenchResult:
 
 
 def _emulate(config: BenchConfig, cache_dir: Path) -> BenchResult:
-    from edge_vit.bench import emulation, emulation_report
+    from edge_vit.emulation import report as emulation_report
+    from edge_vit.emulation import tflite as emulation
 
     found = emulation_report.measure(
         config.models,
@@ -189,9 +190,9 @@ def _emulate(config: BenchConfig, cache_dir: Path) -> BenchResult:
 
 
 def _measure(config: BenchConfig, cache_dir: Path) -> BenchResult:
-    from edge_vit.bench import adb, compare, plot, records, tflite_file
-    from edge_vit.bench.local import LocalMachine
-    from edge_vit.bench.session import Session
+    from edge_vit.devices import adb, compare, plot, records, tflite_file
+    from edge_vit.devices.local import LocalMachine
+    from edge_vit.devices.session import Session
 
     for model in config.models:
         if model.suffix == ".tflite":

@@ -71,7 +71,7 @@ def run(config: ClassifyConfig) -> tuple[Classified, ...]:
         ValueError: If the artefact cannot be opened or the drawing cannot be saved.
     """
     from calibration.preprocess import Preprocess, load_pixels
-    from converters.run import open_artefact
+    from converters.artefact import open_artefact
 
     artefact = open_artefact(config.artefact, config.threads)
     classes = artefact.manifest.classes
@@ -148,7 +148,7 @@ def _save_drawing(subject: str, path: Path) -> None:
     """Draw and save completely or not at all."""
     from PIL import Image
 
-    from edge_vit.drawing import draw
+    from edge_vit.evaluation.drawing import draw
 
     Image.init()
     if path.suffix.lower() not in Image.EXTENSION:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edge_vit.targets import ALL, Precision, backends_of, find_roads, target_names
+from edge_vit.deployment.targets import ALL, Precision, backends_of, find_roads, target_names
 
 if TYPE_CHECKING:
     from converters.manifest import Manifest
-    from edge_vit.agreement import Agreement
-    from edge_vit.conversion import Converted, Prepared
+    from edge_vit.deployment.agreement import Agreement
+    from edge_vit.deployment.steps import Converted, Prepared
 
 NUM_CALIBRATION_PICTURES = 128
 NUM_COMPARED_PICTURES = 2000
@@ -180,11 +180,11 @@ def run_all(config: ConvertConfig) -> ConvertedSet:
 
 def _run(config: ConvertConfig) -> "tuple[list[ConvertResult], Agreement | None]":
     from converters.result import staging
-    from edge_vit.conversion import convert_one, explain, prepare
+    from edge_vit.deployment.steps import convert_one, explain, prepare
 
     started = time.perf_counter()
     if config.android is not None:
-        from edge_vit.android import check_project
+        from edge_vit.deployment.android import check_project
 
         check_project(config.android)
     agreement = None
@@ -195,7 +195,7 @@ def _run(config: ConvertConfig) -> "tuple[list[ConvertResult], Agreement | None]
             written.append((convert_one(config, prepared, road, folder), time.perf_counter() - started))
             started = time.perf_counter()
         if config.target == ALL:
-            from edge_vit.agreement import compare
+            from edge_vit.deployment.agreement import compare
 
             agreement = compare(config, prepared, [converted for converted, _ in written])
         layers = explain(prepared) if config.explain else ()
@@ -231,7 +231,7 @@ def _publish(
 def _put_into_app(app: Path | None, artefact: Path, target: str) -> str:
     if app is None or target == "coreml":
         return ""
-    from edge_vit import android
+    from edge_vit.deployment import android
 
     (put,) = android.run(android.AndroidConfig(artefacts=(artefact,), into=app)).put
     return str(app / android.ASSETS.parent / put.asset)
@@ -286,7 +286,7 @@ def _some(names: tuple[str, ...], most: int = 3) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     from converters.result import remove_staging
-    from edge_vit.interrupt import EXIT_CODE, heeded
+    from edge_vit.deployment.interrupt import EXIT_CODE, heeded
 
     arguments = vars(build_parser().parse_args(argv))
     as_json = arguments.pop("json")
@@ -309,7 +309,7 @@ def _convert_and_describe(config: ConvertConfig, as_json: bool) -> list[str]:
     if config.target != ALL:
         result = run(config)
         return [result.manifest.to_json()] if as_json else report(result)
-    from edge_vit.agreement import table, to_json
+    from edge_vit.deployment.agreement import table, to_json
 
     converted = run_all(config)
     if as_json:

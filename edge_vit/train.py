@@ -269,12 +269,12 @@ def _qat_student(config: TrainConfig, data: _Data) -> _Student:
     import torch
 
     from edge_vit.models.sources import find_weights
-    from edge_vit.quant.checkpoint import quantized_weight_names, save_quantized
-    from edge_vit.quant.graph import export_graph
-    from edge_vit.quant.pipeline import build_float, pixel_batches
-    from edge_vit.quant.plan import make_plan
-    from edge_vit.quant.ptq import calibrate
-    from edge_vit.quant.qat import QatModel
+    from edge_vit.quantization.checkpoint import quantized_weight_names, save_quantized
+    from edge_vit.quantization.graph import export_graph
+    from edge_vit.quantization.pipeline import build_float, pixel_batches
+    from edge_vit.quantization.plan import make_plan
+    from edge_vit.quantization.ptq import calibrate
+    from edge_vit.quantization.qat import QatModel
 
     source = find_weights(config.model, str(config.weights), prefer_quantized=False)
     float_model = build_float(config.model, source, config.resolution)

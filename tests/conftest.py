@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ["emulated_devices"]
+
 COREML_LEAVES_FOLDERS = "ignore:Implicitly cleaning up:ResourceWarning"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from calibration.preprocess import Preprocess, load_pixels
+from converters.artefact import to_input
 from converters.manifest import Manifest, load_for
-from converters.run import to_input
 
 PROBE = "edgevit.core.Probe"
 ORIENTATION_TAG = 0x0112

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_vit.bench import packages
+from edge_vit.devices import packages
 
 # Debian release -> packages. dx and android.jar are no longer in later releases.
 BUILD_SUITE, BUILD_PACKAGES = "bookworm", ("aapt", "zipalign", "apksigner", "enjarify")

@@ -6,7 +6,7 @@ import pytest
 from android_demo.apk import golden
 from converters.manifest import load_for
 from edge_vit import convert
-from edge_vit.bench import emulated_pte
+from edge_vit.emulation import pte as emulated_pte
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_executorch]
 
@@ -29,7 +29,7 @@ def prepared(**options):
 
 @pytest.fixture(scope="module")
 def vectors(artefact, tmp_path_factory):
-    from converters.run import open_artefact
+    from converters.artefact import open_artefact
 
     return golden.make(artefact, tmp_path_factory.mktemp("pictures"), open_artefact(artefact).run)
 

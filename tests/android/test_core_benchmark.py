@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge_vit.bench import records, stats
+from edge_vit.devices import records, stats
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from converters import manifest as manifests
-from edge_vit.bench import records, via_app
-from edge_vit.bench.machine import MachineError
-from edge_vit.bench.runners import Call, Schedule
+from edge_vit.devices import records, via_app
+from edge_vit.devices.machine import MachineError
+from edge_vit.devices.runners import Call, Schedule
 
 SCHEDULE = Schedule(warmup_runs=10, warmup_s=1, max_warmup_s=30, runs=50, min_s=5, max_s=300)
 # What the app would do when it is started, in shell.

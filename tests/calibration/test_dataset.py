@@ -153,8 +153,11 @@ def test_unmatched_folders_are_named():
 
 def test_relabel_follows_the_match(folder):
     images = list_class_folders(folder)
-    matched = images.relabel(match_classes(images.folders, [Label(str(i), n) for i, n in enumerate("xbca")], {
-        "ant": "a", "bee": "b", "cat": "c"}))
+    matched = images.relabel(
+        match_classes(
+            images.folders, [Label(str(i), n) for i, n in enumerate("xbca")], {"ant": "a", "bee": "b", "cat": "c"}
+        )
+    )
     assert matched.labels == (3,) * 3 + (1,) * 4 + (2,) * 5
 
 

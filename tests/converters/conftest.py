@@ -55,10 +55,10 @@ def small_example() -> tuple[Tensor, ...]:
 @pytest.fixture(scope="session")
 def _small_models() -> tuple[nn.Module, GraphModule]:
     from edge_vit.layers.pixel_input import PixelInput
-    from edge_vit.quant.graph import export_graph
-    from edge_vit.quant.plan import make_plan
-    from edge_vit.quant.ptq import calibrate
-    from edge_vit.quant.quantizer import quantize_graph
+    from edge_vit.quantization.graph import export_graph
+    from edge_vit.quantization.plan import make_plan
+    from edge_vit.quantization.ptq import calibrate
+    from edge_vit.quantization.quantizer import quantize_graph
 
     torch.manual_seed(0)
     model = PixelInput(SmallNet(), SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()

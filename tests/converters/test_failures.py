@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edge_vit.targets import TARGETS, Request
+from edge_vit.deployment.targets import TARGETS, Request
 
 pytestmark = [
     pytest.mark.needs_tflite,
@@ -16,8 +16,8 @@ pytestmark = [
     pytest.mark.needs_coreml,
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDKs
 ]
-PACKAGES = {"converters.to_tflite": "litert_torch", "converters.to_executorch": "executorch.exir",
-            "converters.to_coreml": "coremltools"}  # fmt: skip
+PACKAGES = {"converters.tflite.lower": "litert_torch", "converters.executorch.lower": "executorch.exir",
+            "converters.coreml.lower": "coremltools"}  # fmt: skip
 ROADS = [road for road, spec in TARGETS.items() if spec.module in PACKAGES]
 
 

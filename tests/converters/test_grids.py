@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from converters import grids_graph
 from converters.grids import Grid, Int8Operator, compare_operators, digest_weights, read_operators
+from converters.passes import grids as grids_graph
 
 pytestmark = [
     pytest.mark.needs_tflite,
@@ -48,11 +48,11 @@ def half_qdq() -> GraphModule:
 
 def quantized(net: Callable[[], nn.Module]) -> GraphModule:
     from edge_vit.layers.pixel_input import PixelInput
-    from edge_vit.quant.graph import export_graph
-    from edge_vit.quant.half_scales import round_scales
-    from edge_vit.quant.plan import make_plan
-    from edge_vit.quant.ptq import calibrate
-    from edge_vit.quant.quantizer import quantize_graph
+    from edge_vit.quantization.graph import export_graph
+    from edge_vit.quantization.half_scales import round_scales
+    from edge_vit.quantization.plan import make_plan
+    from edge_vit.quantization.ptq import calibrate
+    from edge_vit.quantization.quantizer import quantize_graph
     from tests.converters.conftest import SIDE, pictures
 
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def quantized(net: Callable[[], nn.Module]) -> GraphModule:
 def write(kind: str, graph: GraphModule, example: tuple[Tensor, ...], folder: Path) -> Path:
     import importlib
 
-    from edge_vit.targets import TARGETS, Request
+    from edge_vit.deployment.targets import TARGETS, Request
 
     spec = next(spec for spec in TARGETS.values() if spec.suffix == kind)
     path = folder / f"small{kind}"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from converters import manifest as m
-from converters.run import open_artefact
+from converters.artefact import open_artefact
 from edge_vit import accuracy
 
 pytestmark = pytest.mark.needs_tflite
@@ -144,8 +144,9 @@ def test_float_artefact_must_fit(artefacts, data, write_artefact, capsys):
     path.write_text(m.manifest_path(artefacts["shifted"]).read_text().replace("int8_ptq", "fp32"))
     text = json.loads(path.read_text())
     text["file"]["name"], text["input"]["interpolation"] = "other.tflite", "bicubic"
-    text["file"]["num_bytes"], text["file"]["sha256"] = m.describe_file(artefacts["float"]).num_bytes, m.sha256_file(
-        artefacts["float"]
+    text["file"]["num_bytes"], text["file"]["sha256"] = (
+        m.describe_file(artefacts["float"]).num_bytes,
+        m.sha256_file(artefacts["float"]),
     )
     path.write_text(json.dumps(text))
     assert accuracy.main(command(artefacts, data)) == 2

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from edge_vit import classify
-from edge_vit.drawing import SUBJECTS, draw
+from edge_vit.evaluation.drawing import SUBJECTS, draw
 
 IDS = ("blue", "green", "red")
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from converters import manifest as manifests
-from converters.run import open_artefact
-from converters.tflite_inspect import inspect
+from converters.artefact import open_artefact
+from converters.tflite.inspect import inspect
 from edge_vit import convert
 
 pytestmark = pytest.mark.needs_tflite

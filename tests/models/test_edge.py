@@ -11,8 +11,8 @@ from edge_vit.layers.pixel_input import PixelInput
 from edge_vit.models.registry import create_model, get_spec, list_models
 from edge_vit.models.summary import summarise
 from edge_vit.models.weights import randomize_
-from edge_vit.quant.graph import ATEN, export_graph
-from edge_vit.quant.plan import make_plan
+from edge_vit.quantization.graph import ATEN, export_graph
+from edge_vit.quantization.plan import make_plan
 
 EDGE = [name for name in list_models() if "_edge_" in name]
 

@@ -3,7 +3,7 @@ package edgevit.core;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
-/** Measure the latency of the inference call alone, the way edge_vit/bench/csrc/litert_runner.c does. */
+/** Measure the latency of the inference call alone, the way edge_vit/devices/csrc/litert_runner.c does. */
 public final class Benchmark {
     /** Warm-up is over when the medians of two neighbouring windows of this many inferences agree within STEADY. */
     private static final int WINDOW = 10;

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A measurement as JSON, in the format of edge_vit/bench/records.py, so that results of the app and of bench_arm share one table.
+ * A measurement as JSON, in the format of edge_vit/devices/records.py, so that results of the app and of bench_arm share one table.
  *
  * <p>Confidence intervals are left out: bench_arm computes them from the samples.
  */

@@ -2,7 +2,7 @@ package edgevit.core;
 
 import java.util.Arrays;
 
-/** Latency figures, by the definitions of edge_vit/bench/stats.py. */
+/** Latency figures, by the definitions of edge_vit/devices/stats.py. */
 public final class LatencyStats {
     /** Fewer samples than this show no drift. */
     private static final int MIN_DRIFT_SAMPLES = 25;

@@ -3,7 +3,7 @@ package edgevit.core;
 import java.nio.ByteBuffer;
 
 /**
- * Turn a decoded picture into model input, bit for bit as calibration/preprocess.py and converters/run.py do it.
+ * Turn a decoded picture into model input, bit for bit as calibration/preprocess.py and converters/artefact.py do it.
  *
  * <p>Orientation, alpha over white, antialiased resize and centre crop are done in one go: only what the crop shows is computed.
  * Buffers are kept for the next picture, so one object serves one thread.

@@ -7,7 +7,7 @@ public final class Problems {
     private Problems() {}
 
     public static Problem noModel() {
-        String hint = "Put one in with: python -m edge_vit.android MODEL.pte --into android_demo";
+        String hint = "Put one in with: python -m edge_vit.deployment.android MODEL.pte --into android_demo";
         return new Problem("This app was built without a model.", hint, true);
     }
 

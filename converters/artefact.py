@@ -1,0 +1,87 @@
+"""Run an artefact from Python, whatever its runtime: RGB pixels in, float logits out."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from converters.manifest import InputInfo, Manifest, load_for
+
+# Suffix -> "module:function", imported when chosen. The function takes (path, threads) and returns a callable from one
+# input array, of the manifest's shape and type, to the raw output array; integers come out dequantized.
+RUNNERS = {
+    ".tflite": "converters.tflite.run:load",
+    ".pte": "converters.executorch.run:load",
+    ".mlpackage": "converters.coreml.run:load",
+}
+
+
+class Artefact:
+    """An opened artefact: its manifest, and `run`."""
+
+    def __init__(self, manifest: Manifest, call: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.manifest = manifest
+        self._call = call
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Classify pictures.
+
+        Args:
+            images: RGB pixels, (B, H, W, 3), uint8, any B; H and W as the manifest says.
+
+        Returns:
+            Logits, (B, classes), float32.
+        """
+        info = self.manifest.input
+        if images.dtype != np.uint8 or images.shape[1:] != (info.height, info.width, 3):
+            expected = f"uint8 (B, {info.height}, {info.width}, 3)"
+            raise ValueError(f"images are {images.dtype} {images.shape}; {self.manifest.file.name} takes {expected}")
+        step = info.shape[0]
+        if len(images) % step:
+            raise ValueError(f"{len(images)} images do not fill batches of {step}, which this artefact was made for")
+        inputs = to_input(images, info)
+        classes = len(self.manifest.classes)
+        outputs = [self._call(inputs[start : start + step]) for start in range(0, len(images), step)]
+        logits = np.concatenate([np.zeros((0, classes))] + [output.reshape(-1, classes) for output in outputs])
+        return logits.astype(np.float32)
+
+
+def open_artefact(path: str | Path, threads: int = 1) -> Artefact:
+    """Open an artefact and its manifest.
+
+    Args:
+        path: The artefact; its manifest lies beside it.
+        threads: CPU threads of one inference.
+
+    Raises:
+        ValueError: If no runtime knows the suffix, or artefact and manifest do not belong together.
+        ImportError: If the runtime is not installed; the message names the extra.
+    """
+    path = Path(path)
+    if path.suffix not in RUNNERS:
+        known = ", ".join(sorted(RUNNERS))
+        raise ValueError(f"{path}: no runtime here runs '{path.suffix}' files; known are {known}")
+    if threads < 1:
+        raise ValueError(f"threads {threads} is not allowed; use 1 or more")
+    manifest = load_for(path)
+    module, function = RUNNERS[path.suffix].split(":")
+    load = getattr(importlib.import_module(module), function)
+    return Artefact(manifest, load(path, threads))
+
+
+def to_input(images: np.ndarray, info: InputInfo) -> np.ndarray:
+    """Bring uint8 NHWC pixels into the range, type and layout that the manifest asks for.
+
+    When the caller normalises, the arithmetic is that of `calibration.preprocess.normalise`.
+    """
+    if info.dtype in ("uint8", "int8"):
+        inputs = (images.astype(np.int16) + int(info.value_range[0])).astype(info.dtype)
+    elif info.normalization == "caller":
+        std, mean = np.asarray(info.std, np.float64), np.asarray(info.mean, np.float64)
+        factor, shift = (1.0 / (255.0 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+        inputs = (images.astype(np.float32) * factor + shift).astype(info.dtype)
+    else:
+        low, high = info.value_range
+        inputs = (images.astype(np.float32) * np.float32((high - low) / 255.0) + np.float32(low)).astype(info.dtype)
+    return np.ascontiguousarray(inputs.transpose(0, 3, 1, 2) if info.layout == "NCHW" else inputs)

@@ -1,0 +1,1 @@
+"""Core ML: lower through coremltools, inspect, read grids, run with our interpreter."""

@@ -1,0 +1,101 @@
+"""The int8 operators of an .mlpackage."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from converters.coreml.mil.program import Block, Operation, Reference, read_program
+from converters.grids import Grid, Int8Operator, digest_weights, make_grid
+
+_KINDS = {
+    "conv": "gemm", "linear": "gemm", "matmul": "matmul", "add": "add", "sub": "sub", "mul": "mul",
+    "reduce_mean": "mean", "avg_pool": "mean", "concat": "concat", "sigmoid": "sigmoid",
+}  # fmt: skip
+_FUSED = ("relu", "relu6", "clip")
+
+
+def read(path: Path) -> list[Int8Operator]:
+    """Return the operators between dequantize and quantize operators, in the program's order.
+
+    Raises:
+        ValueError: If the file is damaged or no ML program.
+    """
+    return _Reader(read_program(path).block).operators()
+
+
+class _Reader:
+    def __init__(self, block: Block) -> None:
+        self._block = block
+        self._producer = {output.name: o for o in block.operations for output in o.outputs}
+        self._readers: dict[str, list[Operation]] = {}
+        for operation in block.operations:
+            for name in _names(operation):
+                self._readers.setdefault(name, []).append(operation)
+
+    def operators(self) -> list[Int8Operator]:
+        found = []
+        for operation in self._block.operations:
+            kind = _KINDS.get(operation.kind)
+            output = self._output_grid(operation) if kind else None
+            if kind is None or output is None:
+                continue
+            sources = [self._producer[name] for name in _names(operation) if name in self._producer]
+            grids = [self._grid(s) for s in sources if s.kind == "dequantize" and not self._is_constant(s)]
+            if not grids:
+                continue
+            weights = self._weights(operation) if kind == "gemm" else ""
+            found.append(Int8Operator(kind, operation.name, tuple(sorted(grids)), output, weights))
+        return found
+
+    def _output_grid(self, operation: Operation) -> Grid | None:
+        readers = self._readers.get(operation.name, [])
+        if len(readers) == 1 and readers[0].kind in _FUSED:
+            readers = self._readers.get(readers[0].name, [])
+        if not readers or any(reader.kind != "quantize" for reader in readers):
+            return None
+        return self._grid(readers[0])
+
+    def _value(self, operation: Operation, name: str) -> Any:
+        entries = operation.inputs.get(name)
+        if not entries:
+            return None
+        entry = entries[0]
+        return self._producer[entry.name].value if isinstance(entry, Reference) else entry
+
+    def _grid(self, operation: Operation) -> Grid:
+        """Return the grid of a quantize or dequantize operator, that of uint8 moved to int8's range."""
+        zero_point = self._value(operation, "zero_point")
+        shift = 128 if self._integers(operation) == torch.uint8 else 0
+        return make_grid(float(self._value(operation, "scale")), int(0 if zero_point is None else zero_point) - shift)
+
+    def _integers(self, operation: Operation) -> torch.dtype | None:
+        if operation.kind == "quantize":
+            return operation.outputs[0].dtype
+        entry = operation.inputs["input"][0]
+        if not isinstance(entry, Reference):
+            return entry.dtype
+        return next(o.dtype for o in self._producer[entry.name].outputs if o.name == entry.name)
+
+    def _is_constant(self, dequantize: Operation) -> bool:
+        entry = dequantize.inputs["input"][0]
+        source = self._producer.get(entry.name) if isinstance(entry, Reference) else None
+        return not isinstance(entry, Reference) or (source is not None and source.kind == "const")
+
+    def _weights(self, operation: Operation) -> str:
+        """Return the digest of the weights' integers and scales; "floats" where they are none."""
+        entry = operation.inputs["weight"][0]
+        source = self._producer[entry.name] if isinstance(entry, Reference) else None
+        if source is None or source.kind not in ("constexpr_affine_dequantize", "constexpr_blockwise_shift_scale"):
+            return "floats"
+        data = "quantized_data" if source.kind == "constexpr_affine_dequantize" else "data"
+        integers = np.asarray(self._value(source, data))
+        if integers.ndim == 4:
+            integers = integers.transpose(0, 2, 3, 1)  # (O, I, H, W) -> (O, H, W, I)
+        scales = np.asarray(self._value(source, "scale")).astype(np.float32).reshape(-1)
+        return digest_weights(integers, np.broadcast_to(scales, integers.shape[:1]))
+
+
+def _names(operation: Operation) -> list[str]:
+    return [value.name for values in operation.inputs.values() for value in values if isinstance(value, Reference)]

@@ -1,0 +1,58 @@
+"""Count an ML program's operators by precision."""
+
+import torch
+
+from converters.coreml.mil.program import Block, Operation, Reference
+from converters.manifest import OperatorsInfo
+
+_NOT_COUNTED = ("const", "quantize", "dequantize", "classify", "cast")
+_FLOATS = {torch.float16: "fp16", torch.float32: "float32"}
+
+
+def summarise(block: Block) -> OperatorsInfo:
+    """Return operators by type and precision.
+
+    An operator counts as int8 if it moves integers, or if everything it reads was dequantized and everything that
+    reads it quantizes: the form in which Core ML computes in int8.
+    """
+    producers = {output.name: o for o in block.operations for output in o.outputs}
+    readers: dict[str, list[Operation]] = {}
+    for operation in block.operations:
+        for name in _inputs(operation):
+            readers.setdefault(name, []).append(operation)
+    counts: dict[str, dict[str, int]] = {}
+    islands = []
+    kinds = [operation.kind for operation in block.operations]
+    for operation in block.operations:
+        if operation.kind in _NOT_COUNTED or operation.kind.startswith("constexpr_"):
+            continue
+        precision = _precision(operation, producers, readers)
+        by = counts.setdefault(operation.kind, {})
+        by[precision] = by.get(precision, 0) + 1
+        if precision != "int8":
+            islands.append(operation.name)
+    is_int8 = "quantize" in kinds
+    return OperatorsInfo(
+        counts=counts,
+        quantize=kinds.count("quantize"),
+        dequantize=kinds.count("dequantize"),
+        float_islands=tuple(islands) if is_int8 else (),
+    )
+
+
+def _inputs(operation: Operation) -> list[str]:
+    return [value.name for values in operation.inputs.values() for value in values if isinstance(value, Reference)]
+
+
+def _precision(operation: Operation, producers: dict[str, Operation], readers: dict[str, list[Operation]]) -> str:
+    dtype = operation.outputs[0].dtype
+    if dtype in (torch.int8, torch.uint8):
+        return "int8"
+    if dtype not in _FLOATS:
+        return "other"
+    sources = [producers[name].kind for name in _inputs(operation) if name in producers]
+    sinks = [reader.kind for output in operation.outputs for reader in readers.get(output.name, [])]
+    reads_int8 = any(kind == "dequantize" for kind in sources) and all(
+        kind in ("dequantize", "const") or kind.startswith("constexpr_") for kind in sources
+    )
+    return "int8" if reads_int8 and sinks and set(sinks) == {"quantize"} else _FLOATS[dtype]

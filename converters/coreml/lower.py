@@ -1,0 +1,321 @@
+"""PyTorch to Core ML (.mlpackage, an ML program for iOS 17 and later), through coremltools.
+
+    model or qdq graph -> graph passes -> torch.export -> coremltools -> folder -> evaluated off a Mac and compared
+
+The file takes a picture, RGB, as an app has it. Its logits stay an output beside the class label and the probabilities
+that Vision and Xcode's preview expect of a classifier.
+"""
+
+import importlib.metadata
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from converters.coreml.inspect import summarise
+from converters.coreml.mil.interpreter import MilModel, load
+from converters.manifest import describe_file
+from converters.passes import graph as passes
+from converters.quiet import quiet
+from converters.result import ConversionResult, written_whole
+
+_PACKAGES = ("torch", "coremltools")
+_MOVES = (passes.ATEN.reshape.default, passes.ATEN.view.default)
+MIN_SQNR_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreMLOptions:
+    """How the file presents itself.
+
+    Attributes:
+        float_precision: In which float operators compute. The Neural Engine runs fp16 alone; scales of an int8 graph
+            are then fp16 numbers too.
+        labels: Class names in the order of the logits; with them the file is a classifier.
+        scale, bias: For a model that takes (1, 3, H, W): it gets pixel * scale + bias, one bias a channel. A model
+            that takes pixels (1, H, W, 3) says it itself.
+        description, author, license: Shown by Xcode.
+        metadata: Further texts, kept with the model.
+    """
+
+    float_precision: Literal["fp16", "fp32"] = "fp16"
+    labels: tuple[str, ...] = ()
+    scale: float = 1.0
+    bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    description: str = ""
+    author: str = ""
+    license: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.float_precision not in ("fp16", "fp32"):
+            raise ValueError(f"float_precision {self.float_precision!r} is not allowed; choose from fp16, fp32")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale {self.scale} is not allowed; it must be above 0 and finite")
+        if len(set(self.labels)) != len(self.labels):
+            twice = next(label for label in self.labels if self.labels.count(label) > 1)
+            raise ValueError(f"label {twice!r} occurs twice; Core ML keys its probabilities by label, make them unique")
+
+
+def make_options(*, half_precision: bool, labels: tuple[str, ...] = ()) -> CoreMLOptions:
+    """Return the options for the command's precision flag of a float model; an int8 graph takes the default."""
+    return CoreMLOptions(float_precision="fp16" if half_precision else "fp32", labels=labels)
+
+
+def convert(
+    model: nn.Module, example_inputs: tuple[Tensor, ...], output_path: Path, *, options: CoreMLOptions
+) -> ConversionResult:
+    """Write `model` as an .mlpackage and compare it, evaluated here, with torch.
+
+    Args:
+        model: A float module in eval mode, or a qdq graph (quantized_decomposed operators).
+        example_inputs: One batch-one input, as the model takes it: pixels (1, H, W, 3) or (1, 3, H, W).
+
+    Raises:
+        ValueError: If an operator has no lowering, the labels do not fit, or the folder cannot be written.
+        ImportError: If coremltools is not installed; the message names the extra.
+        RuntimeError: If the written file does not compute what the model does.
+    """
+    _require_coremltools()
+    (example,) = example_inputs
+    with quiet():  # copying a graph warns about torch's own classes
+        graph = passes.owned_graph(model, example_inputs)
+    is_quantized = passes.is_qdq_graph(graph)
+    if is_quantized:
+        passes.fold_quantized_constants(graph)
+        passes.drop_implied_clamps(graph)
+    is_nhwc = example.shape[-1] == 3 and example.shape[1] != 3
+    scale, bias = take_planar_picture(graph) if is_nhwc else (options.scale, options.bias)
+    planar = example.permute(0, 3, 1, 2).contiguous() if is_nhwc else example
+    if options.labels:
+        _add_probabilities(graph, len(options.labels))
+    converted = _lower(graph, planar, scale, bias, options)
+    precision = "int8" if is_quantized else options.float_precision
+    with written_whole(output_path) as temporary:
+        with quiet(logging.ERROR):
+            converted.save(str(temporary))
+        (temporary / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)  # no part of the format
+        program = load(temporary)
+        _check(program, model, example, is_nhwc, options, MIN_SQNR_DB[precision])
+    file = describe_file(output_path)
+    kinds = program.operator_counts()
+    return ConversionResult(
+        target="coreml",
+        path=output_path,
+        num_bytes=file.num_bytes,
+        sha256=file.sha256,
+        precision=precision,
+        input_shape=(1, *planar.shape[2:], 3),
+        delegated_nodes=None,
+        total_nodes=sum(kinds.values()),
+        tool_versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        details={
+            "operators": summarise(program.program.block),
+            "slow_path": (),
+            "input_name": "image",
+            "input_dtype": "uint8",
+            "input_range": (0.0, 255.0),
+        },
+    )
+
+
+def take_planar_picture(graph: GraphModule) -> tuple[float, tuple[float, float, float]]:
+    """Let a graph of pixels (1, H, W, 3) take (1, 3, H, W), as Core ML's images come; return its new scale and bias.
+
+    Where the graph begins by subtracting a mean and turning to (1, 3, H, W), both leave it: Core ML subtracts the mean
+    as the picture's bias. Where it frames the picture with constants before turning it, the constants are turned
+    instead. Otherwise one permutation goes in front.
+    """
+    (source,) = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    value = source.meta["val"]
+    found = _mean_and_turn(graph, source)
+    planar = value.permute(0, 3, 1, 2).contiguous()
+    bias = (0.0, 0.0, 0.0)
+    if found is None and not _turn_frame(graph, source):
+        with graph.graph.inserting_after(source):
+            turned = graph.graph.call_function(passes.ATEN.permute.default, (source, [0, 2, 3, 1]))
+        turned.meta["val"] = value
+        source.replace_all_uses_with(turned, delete_user_cb=lambda user: user is not turned)
+    elif found is not None:
+        mean, turn = found
+        turn.replace_all_uses_with(source)
+        bias = (-mean[0], -mean[1], -mean[2])
+    source.meta["val"] = planar
+    source.meta.pop("tensor_meta", None)
+    passes.finish(graph, 1)
+    return 1.0, bias
+
+
+def _mean_and_turn(graph: GraphModule, source: Node) -> tuple[list[float], Node] | None:
+    """Find the mean that is subtracted from the pixels, and the permutation after it, through moves and qdq pairs."""
+    mean = None
+    node = source
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        if node.target == passes.ATEN.sub.Tensor and mean is None:
+            mean = _mean_of_row(graph, node.args[1])
+            if mean is None:
+                return None
+        elif node.target == passes.ATEN.permute.default:
+            return (mean, node) if mean is not None and list(node.args[1]) == [0, 3, 1, 2] else None  # type: ignore
+        elif node.target not in _MOVES and not passes.is_quantize(node) and not passes.is_dequantize(node):
+            return None
+    return None
+
+
+def _turn_frame(graph: GraphModule, source: Node) -> bool:
+    """Join constants to the picture in its turned form, if concatenations are all that lies before it is turned."""
+    joins, node = [], source
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        if node.target == passes.ATEN.permute.default:
+            break
+        if node.target == passes.ATEN.cat.default:
+            joins.append(node)
+        elif not passes.is_quantize(node) and not passes.is_dequantize(node):
+            return False
+    if not joins or node.target != passes.ATEN.permute.default or list(node.args[1]) != [0, 3, 1, 2]:  # type: ignore
+        return False
+    constants = [_constant_behind(part) for join in joins for part in join.args[0]]  # type: ignore[union-attr]
+    if sum(constant is None for constant in constants) != len(joins):
+        return False
+    for constant in filter(None, constants):
+        turned = passes.get_tensor(graph, constant).permute(0, 3, 1, 2).contiguous()
+        replacement = passes.add_constant(graph, constant, turned)
+        constant.replace_all_uses_with(replacement)
+        graph.graph.erase_node(constant)
+    for join in joins:
+        axis = join.args[1] if len(join.args) > 1 else 0
+        join.args = (join.args[0], {0: 0, 1: 2, 2: 3, 3: 1}[axis % 4])  # type: ignore[operator, index]
+    node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+    return True
+
+
+def _constant_behind(node: Any) -> Node | None:
+    """Return the constant that `node` is or dequantizes, if nothing else reads it; None for an activation."""
+    while passes.is_dequantize(node) or passes.is_quantize(node):
+        node = node.args[0]
+    return node if node.op == "get_attr" and len(node.users) == 1 else None
+
+
+def _mean_of_row(graph: GraphModule, node: Any) -> list[float] | None:
+    """Return the three numbers that a constant repeats, or None."""
+    if passes.is_dequantize(node):
+        source, scale, zero_point = node.args[:3]
+        if source.op != "get_attr" or isinstance(scale, Node):
+            return None
+        row = (passes.get_tensor(graph, source).double() - zero_point) * scale
+    elif isinstance(node, Node) and node.op == "get_attr":
+        row = passes.get_tensor(graph, node).double()
+    else:
+        return None
+    row = row.reshape(-1)
+    if row.numel() % 3 or not torch.equal(row, row[:3].repeat(row.numel() // 3)):
+        return None
+    return row[:3].tolist()
+
+
+def _add_probabilities(graph: GraphModule, num_labels: int) -> None:
+    (output,) = [node for node in graph.graph.nodes if node.op == "output"]
+    (logits,) = output.all_input_nodes
+    shape = passes.shape_of(logits)
+    if shape is None or shape[-1] != num_labels:
+        raise ValueError(f"{num_labels} labels for an output of shape {list(shape or ())}; give one label a class")
+    with graph.graph.inserting_before(output):
+        probabilities = graph.graph.call_function(passes.ATEN.softmax.int, (logits, -1))
+    output.args = ((logits, probabilities),)
+    graph.graph._codegen = torch.fx.graph.CodeGen()  # the exported one knows a single output
+    graph.recompile()
+
+
+def _require_coremltools() -> None:
+    try:
+        with quiet(logging.ERROR):
+            import coremltools  # noqa: F401
+    except ImportError as e:
+        message = f"coremltools is not installed ({e.name or e}); run: pip install 'edge_vit[coreml]'"
+        raise ImportError(message, name=e.name) from e
+
+
+def _lower(
+    graph: GraphModule, planar: Tensor, scale: float, bias: tuple[float, float, float], options: CoreMLOptions
+) -> Any:
+    with quiet(logging.ERROR):
+        import coremltools as ct
+
+        precisions = {"fp16": ct.precision.FLOAT16, "fp32": ct.precision.FLOAT32}
+        outputs = [ct.TensorType(name="logits", dtype=np.float32)]
+        classifier = None
+        if options.labels:
+            outputs.append(ct.TensorType(name="probabilities", dtype=np.float32))
+            classifier = ct.ClassifierConfig(list(options.labels), predicted_probabilities_output="probabilities")
+        image = ct.ImageType(name="image", shape=tuple(planar.shape), scale=scale, bias=list(bias))
+        try:
+            converted = ct.convert(
+                torch.export.export(graph, (planar,)).run_decompositions({}),
+                inputs=[image],
+                outputs=outputs,
+                classifier_config=classifier,
+                minimum_deployment_target=ct.target.iOS17,
+                compute_precision=precisions[options.float_precision],
+                pass_pipeline=_pipeline(ct),
+                skip_model_load=True,
+            )
+        except (NotImplementedError, RuntimeError, ValueError) as e:
+            lines = str(e).strip().splitlines() or [type(e).__name__]
+            raise ValueError(f"coremltools has no lowering for this model: {lines[0][:300]}") from e
+    converted.short_description = options.description
+    converted.author, converted.license = options.author, options.license
+    for key, text in options.metadata.items():
+        converted.user_defined_metadata[key] = text
+    return converted
+
+
+def _pipeline(ct: Any) -> Any:
+    """Return coremltools' passes, less one, and one more at their end.
+
+    Left out is the pass that divides both sides of an int8 sum by one of their scales: the sum is the same, its scales
+    would no longer be those of the other formats. A classifier has three outputs, label and probabilities in place of
+    one, and coremltools (9.0) then looks for types of outputs that nobody gave. They have done their work by then.
+    """
+    from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
+    from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
+
+    class ForgetOutputTypes(AbstractGraphPass):
+        def apply(self, prog: Any) -> None:
+            for function in prog.functions.values():
+                function.output_types = None
+
+    name = "edge_vit::forget_output_types"
+    if name not in PASS_REGISTRY.passes:
+        PASS_REGISTRY.passes[name] = ForgetOutputTypes()
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.remove_passes({"common::distributive_quantized_binary_op_scale_normalization"})
+    pipeline.append_pass(name)
+    return pipeline
+
+
+def _check(
+    program: MilModel, model: nn.Module, example: Tensor, is_nhwc: bool, options: CoreMLOptions, min_sqnr_db: float
+) -> None:
+    """Evaluate the program on seeded pixels and compare with torch."""
+    side = tuple(example.shape[1:3] if is_nhwc else example.shape[2:])
+    pixels = torch.randint(0, 256, (1, *side, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    fed = pixels.float()
+    if not is_nhwc:
+        fed = fed.permute(0, 3, 1, 2) * options.scale + torch.tensor(options.bias).view(1, 3, 1, 1)
+    with torch.no_grad():
+        expected = model(fed).double()
+    outputs = torch.from_numpy(program.predict({"image": pixels.numpy()})["logits"]).double()
+    noise = (outputs - expected).square().sum().clamp(min=1e-30)
+    sqnr_db = float(10 * torch.log10(expected.square().sum() / noise))
+    if not sqnr_db >= min_sqnr_db:
+        found = f"{sqnr_db:.1f} dB, expected {min_sqnr_db:.0f} or more"
+        raise RuntimeError(f"the .mlpackage does not compute its graph: {found}; nothing was kept")

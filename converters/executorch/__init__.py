@@ -1,0 +1,1 @@
+"""ExecuTorch: lower through XNNPACK, inspect, read grids, run."""

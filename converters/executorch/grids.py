@@ -1,0 +1,155 @@
+"""The int8 operators of a .pte file's XNNPACK delegates."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.executorch.inspect import delegate_body, payload_json
+from converters.grids import Grid, Int8Operator, digest_weights, make_grid
+
+_KINDS = {
+    "Conv2d": "gemm", "DepthwiseConv2d": "gemm", "FullyConnected": "gemm", "BatchMatrixMultiply": "matmul",
+    "Add": "add", "Subtract": "sub", "Multiply": "mul", "GlobalAvgPooling2d": "mean", "AvgPooling2d": "mean",
+    "Sigmoid": "sigmoid", "Concatenate2": "concat", "Concatenate3": "concat", "Concatenate4": "concat",
+    "Concatenate5": "concat",
+}  # fmt: skip
+_NONE = 0xFFFFFFFF
+_INT8 = ("xnn_datatype_qint8", "xnn_datatype_qcint8")
+
+
+def read(path: Path) -> list[Int8Operator]:
+    """Return the int8 operators of every delegate, in the file's order.
+
+    Raises:
+        ValueError: If the file is damaged.
+        ImportError: If ExecuTorch is not installed.
+    """
+    try:
+        from executorch.exir._serialize._program import deserialize_pte_binary
+    except ImportError as e:
+        raise ImportError("reading .pte files needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
+    try:
+        file = deserialize_pte_binary(path.read_bytes())
+    except (ValueError, AssertionError, struct.error, IndexError) as e:
+        raise ValueError(f"{path}: damaged .pte file ({e})") from e
+    named = {name: file.named_data.buffers[entry.buffer_index] for name, entry in file.named_data.pte_data.items()}
+    found = []
+    stored = _stored_arguments(file.program)
+    for number, delegate in enumerate(file.program.backend_delegate_data):
+        found += _Delegate(bytes(delegate.data), named, stored.get(number, frozenset())).operators()
+    return found
+
+
+def _stored_arguments(program: Any) -> dict[int, frozenset[int]]:
+    """Return, for each delegate, which of its arguments are constants of the program around it."""
+    found = {}
+    for plan in program.execution_plan:
+        for instruction in (i.instr_args for chain in plan.chains for i in chain.instructions):
+            if type(instruction).__name__ == "DelegateCall":
+                values = [plan.values[argument].val for argument in instruction.args]
+                constant = {i for i, value in enumerate(values) if getattr(value, "data_buffer_idx", 0)}
+                found[plan.delegates[instruction.delegate_index].processed.index] = frozenset(constant)
+    return found
+
+
+class _Delegate:
+    """One XNNPACK graph: its structure from JSON, its scales, which JSON rounds, from the flatbuffer itself."""
+
+    def __init__(self, blob: bytes, named: dict[str, bytes], stored: frozenset[int]) -> None:
+        body = delegate_body(blob)
+        self._graph, self._named, self._stored = payload_json(body), named, stored
+        scales = tensor_scales(body)
+        self._values: dict[int, dict[str, Any]] = {}
+        self._scales: dict[int, float] = {}
+        for value, scale in zip(self._graph["xvalues"], scales, strict=True):
+            union = value["xvalue_union"]
+            tensor = union.get("tensor_value", union)
+            self._values[tensor["id_out"]] = tensor | union
+            self._scales[tensor["id_out"]] = scale
+
+    def operators(self) -> list[Int8Operator]:
+        found = []
+        for entry in self._graph["xnodes"]:
+            kind = entry["xnode_union_type"].removeprefix("XNN")
+            node = entry["xnode_union"]
+            if kind not in _KINDS or not self._is_int8(node["output_id"]):
+                continue
+            names = ["input1_id"] if _KINDS[kind] == "gemm" else sorted(k for k in node if k.startswith("input"))
+            names = [name for name in names if name.endswith("_id")]
+            sources = [node[name] for name in names if node[name] != _NONE]
+            grids = tuple(sorted(self._grid(s) for s in sources if not self._is_constant(s)))
+            weights = self._weights(node["filter_id"], kind) if _KINDS[kind] == "gemm" else ""
+            name = f"{kind}.{node['output_id']}"
+            found.append(Int8Operator(_KINDS[kind], name, grids, self._grid(node["output_id"]), weights))
+        return found
+
+    def _is_int8(self, value: int) -> bool:
+        return self._values[value]["datatype"] in _INT8
+
+    def _is_constant(self, value: int) -> bool:
+        """Tell whether a value is stored in the file, inside or outside of the delegate, or is such a one moved."""
+        tensor = self._values[value]
+        if tensor["constant_buffer_idx"] or tensor["external_id"] in self._stored:
+            return True
+        for entry in self._graph["xnodes"]:
+            node = entry["xnode_union"]
+            if node.get("output_id") == value and "input_id" in node and "Static" in entry["xnode_union_type"]:
+                return self._is_constant(node["input_id"])
+        return False
+
+    def _grid(self, value: int) -> Grid:
+        return make_grid(self._scales[value], self._values[value]["quant_params"]["zero_point"])
+
+    def _weights(self, value: int, kind: str) -> str:
+        tensor = self._values[value]
+        integers = np.frombuffer(self._constant(tensor["constant_buffer_idx"]), np.int8)
+        size = int(np.prod(tensor["dims"]))
+        params = tensor["quant_params"]
+        scales = np.frombuffer(self._constant(params["scale_buffer_idx"]), "<f4")[: params["num_scales"]]
+        integers = integers[:size].reshape(tensor["dims"])
+        if kind == "DepthwiseConv2d":
+            integers = integers.transpose(3, 1, 2, 0)  # (1, H, W, O) -> (O, H, W, 1)
+        return digest_weights(integers, scales)
+
+    def _constant(self, index: int) -> bytes:
+        return self._named[self._graph["constant_data"][index]["named_key"]]
+
+
+def tensor_scales(body: bytes) -> list[float]:
+    """Return the scale of each of a graph's values, 0.0 for what has none or one a channel.
+
+    The positions of the fields are those of ExecuTorch's schema.fbs: XNNGraph.xvalues is field 2; an XValue's union
+    has its type in field 0 and its table in field 1; XNNQuantizedTensorValue has quant_params (type 1, table 2).
+    """
+    xvalues = _target(body, _field(body, _target(body, 0), 2))
+    (count,) = struct.unpack_from("<I", body, xvalues)
+    return [_scale(body, _target(body, xvalues + 4 + 4 * i)) for i in range(count)]
+
+
+def _scale(body: bytes, xvalue: int) -> float:
+    kind, table = _field(body, xvalue, 0), _field(body, xvalue, 1)
+    if kind is None or body[kind] != 2:
+        return 0.0
+    quantized = _target(body, table)
+    params = _field(body, quantized, 1)
+    if params is None or body[params] != 2:
+        return 0.0
+    scale = _field(body, _target(body, _field(body, quantized, 2)), 0)
+    return 0.0 if scale is None else float(struct.unpack_from("<f", body, scale)[0])
+
+
+def _target(body: bytes, at: int | None) -> int:
+    assert at is not None
+    return at + struct.unpack_from("<I", body, at)[0]
+
+
+def _field(body: bytes, table: int, number: int) -> int | None:
+    """Return where a table's field lies, None where it is left out."""
+    vtable = table - struct.unpack_from("<i", body, table)[0]
+    (size,) = struct.unpack_from("<H", body, vtable)
+    if 4 + 2 * number >= size:
+        return None
+    (offset,) = struct.unpack_from("<H", body, vtable + 4 + 2 * number)
+    return table + offset if offset else None

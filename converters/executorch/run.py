@@ -1,0 +1,43 @@
+"""Run .pte files with ExecuTorch's runtime and its XNNPACK kernels."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from converters.quiet import quiet, quiet_native
+
+
+def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Open a file for `converters.artefact`.
+
+    Raises:
+        ValueError: If the file is damaged, or has more than one input or output.
+        ImportError: If ExecuTorch is not installed.
+    """
+    try:
+        with quiet(), quiet_native():
+            from executorch.extension.pybindings import portable_lib
+            from executorch.runtime import Runtime
+    except ImportError as e:
+        raise ImportError("running .pte files needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
+    try:
+        with quiet_native():  # it reports on files of /sys that only phones have
+            if portable_lib._threadpool_get_thread_count() != threads:
+                # One pool for the whole process, and loaded methods keep a pointer to it: only before this one.
+                portable_lib._unsafe_reset_threadpool(threads)
+            program = Runtime.get().load_program(path.read_bytes())
+            method = program.load_method("forward")
+    except RuntimeError as e:
+        raise ValueError(f"{path}: ExecuTorch cannot load it ({str(e).splitlines()[0]})") from e
+    assert method is not None
+    counts = method.metadata.num_inputs(), method.metadata.num_outputs()
+    if counts != (1, 1):
+        raise ValueError(f"{path}: has {counts[0]} inputs and {counts[1]} outputs; a classifier has one of each")
+
+    def call(array: np.ndarray, _kept_alive: object = program) -> np.ndarray:  # a method does not hold its program
+        (output,) = method.execute([torch.from_numpy(np.ascontiguousarray(array))])
+        return output.numpy().copy()
+
+    return call

@@ -1,0 +1,1 @@
+"""TFLite: lower through litert-torch, inspect, read grids, run."""

@@ -1,0 +1,1 @@
+"""Rewrites of a lowered flatbuffer, one concern a file."""

@@ -1,1 +1,0 @@
-"""Measuring artefacts on ARM: adb transport, runners, latency statistics, emulation."""

@@ -1,0 +1,1 @@
+"""From a request to verified files: prepare, lower, verify, agree, publish."""

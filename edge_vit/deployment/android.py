@@ -1,0 +1,140 @@
+"""Put an artefact and its manifest into the Android app's assets, and check what the app would refuse."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from converters.manifest import Manifest, load_for, manifest_path
+
+# What the app's runtimes are called in a manifest.
+TARGETS = ("executorch", "tflite")
+ASSETS = Path("app/src/main/assets/models")
+MAX_SIDE = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AndroidConfig:
+    """What to put where; `is_only` removes the models that are there now."""
+
+    artefacts: tuple[Path, ...]
+    into: Path = Path("android_demo")
+    is_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutModel:
+    """A model that is now part of the app's sources."""
+
+    model: str
+    precision: str
+    target: str
+    asset: str
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AndroidResult:
+    """Every model that was put in, and what was removed for it."""
+
+    put: tuple[PutModel, ...]
+    removed: tuple[str, ...]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(prog="python -m edge_vit.deployment.android", description=__doc__)
+    parser.add_argument("artefacts", nargs="+", type=Path, metavar="ARTEFACT", help="its manifest lies beside it")
+    parser.add_argument("--into", type=Path, default=Path("android_demo"), help="the app's project")
+    parser.add_argument("--only", action="store_true", help="remove the models that the app carries now")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def run(config: AndroidConfig) -> AndroidResult:
+    """Check all artefacts, then put them in.
+
+    Raises:
+        ValueError: If one is not what its manifest says, or is nothing that the app could run; nothing is changed then.
+    """
+    check_project(config.into)
+    manifests = [(artefact, check(artefact)) for artefact in config.artefacts]
+    assets = config.into / ASSETS
+    removed = _remove_all(assets) if config.is_only else ()
+    return AndroidResult(put=tuple(_put(artefact, m, assets) for artefact, m in manifests), removed=removed)
+
+
+def check_project(folder: Path) -> None:
+    """Refuse a folder that is not the app's project."""
+    if not (folder / "app" / "src" / "main").is_dir():
+        raise ValueError(f"{folder} is not the app's project: it has no app/src/main; give android_demo")
+
+
+def check(artefact: Path) -> Manifest:
+    """Return the manifest of an artefact that the app can run.
+
+    Raises:
+        ValueError: If the app would refuse it, saying why and what to do.
+    """
+    manifest = load_for(artefact)
+    if manifest.target not in TARGETS:
+        raise ValueError(f"{artefact} was made for {manifest.target}; the app runs {' and '.join(TARGETS)}")
+    batch, side, resize = manifest.input.shape[0], manifest.input.height, manifest.input.resize
+    if batch != 1:
+        raise ValueError(f"{artefact} takes batches of {batch}; the app classifies one picture at a time")
+    if side > MAX_SIDE or resize < side:
+        raise ValueError(f"{artefact} wants pictures resized to {resize} and cropped to {side} pixels; that cannot be")
+    if manifest.target == "executorch" and manifest.output.dtype != "float32":
+        raise ValueError(f"{artefact} puts out {manifest.output.dtype}; the app reads float32 from ExecuTorch")
+    return manifest
+
+
+def _remove_all(assets: Path) -> tuple[str, ...]:
+    found = sorted(p for p in assets.rglob("*") if p.is_file())
+    for path in found:
+        path.unlink()
+    return tuple(path.relative_to(assets).as_posix() for path in found)
+
+
+def _put(artefact: Path, manifest: Manifest, assets: Path) -> PutModel:
+    assets.mkdir(parents=True, exist_ok=True)
+    for path in (artefact, manifest_path(artefact)):
+        part = assets / f".{path.name}.part"
+        shutil.copyfile(path, part)
+        os.replace(part, assets / path.name)
+    load_for(assets / artefact.name)  # reads both back
+    return PutModel(
+        model=manifest.model,
+        precision=manifest.precision,
+        target=manifest.target,
+        asset=f"models/{artefact.name}",
+        num_bytes=manifest.file.num_bytes,
+        sha256=manifest.file.sha256,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    config = AndroidConfig(artefacts=tuple(arguments.artefacts), into=arguments.into, is_only=arguments.only)
+    try:
+        result = run(config)
+    except (ValueError, OSError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(json.dumps(asdict(result), indent=2))
+        return 0
+    for name in result.removed:
+        print(f"removed {name}")
+    for put in result.put:
+        print(f"{put.asset}: {put.model} {put.precision}, {put.num_bytes:,} bytes, sha256 {put.sha256[:16]}...")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

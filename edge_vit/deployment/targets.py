@@ -1,0 +1,125 @@
+"""What can be converted to: a target, the back end that makes its file, and how that back end is asked.
+
+Importing this loads no runtime; a converter is imported when its target is chosen.
+"""
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from converters.manifest import ClassLabel
+
+Precision = Literal["fp32", "fp16", "int8"]
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a converter's options are made from.
+
+    Attributes:
+        description: One line about the model, for formats that carry one.
+        float_between: In which precision Core ML computes between the integers.
+        etrecord: Where ExecuTorch is to leave its ETRecord.
+    """
+
+    precision: Precision
+    classes: "Sequence[ClassLabel]"
+    description: str
+    float_between: Literal["fp16", "fp32"] = "fp16"
+    etrecord: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetSpec:
+    """A target's road: its converter ("module", imported when chosen), file suffix, precisions and options."""
+
+    module: str
+    suffix: str
+    precisions: tuple[Precision, ...]
+    options: Callable[[Request], Any]
+
+
+def _tflite(request: Request) -> Any:
+    from converters.tflite.lower import TFLiteOptions
+
+    return TFLiteOptions(half_precision=request.precision == "fp16")
+
+
+def _executorch(request: Request) -> Any:
+    from converters.executorch.lower import ExecuTorchOptions
+
+    return ExecuTorchOptions(etrecord=request.etrecord)
+
+
+def _coreml(request: Request) -> Any:
+    from converters.coreml.lower import CoreMLOptions
+
+    between = request.float_between if request.precision == "int8" else request.precision
+    return CoreMLOptions(
+        float_precision=between,  # type: ignore[arg-type]
+        labels=unique_labels(request.classes),
+        description=request.description,
+    )
+
+
+# (target, back end) -> road. A target's first back end is its default.
+TARGETS: dict[tuple[str, str], TargetSpec] = {
+    ("tflite", "litert-torch"): TargetSpec(
+        module="converters.tflite.lower", suffix=".tflite", precisions=("fp32", "fp16", "int8"), options=_tflite
+    ),
+    ("tflite", "onnx2tf"): TargetSpec(
+        module="converters.onnx2tf.lower", suffix=".tflite", precisions=("fp32", "fp16", "int8"), options=_tflite
+    ),
+    ("executorch", "xnnpack"): TargetSpec(
+        module="converters.executorch.lower", suffix=".pte", precisions=("fp32", "int8"), options=_executorch
+    ),
+    ("coreml", "coremltools"): TargetSpec(
+        module="converters.coreml.lower", suffix=".mlpackage", precisions=("fp32", "fp16", "int8"), options=_coreml
+    ),
+}
+
+
+def target_names() -> tuple[str, ...]:
+    """Return every target once."""
+    return tuple(dict.fromkeys(target for target, _ in TARGETS))
+
+
+def backends_of(target: str) -> tuple[str, ...]:
+    """Return a target's back ends, the default first."""
+    return tuple(backend for name, backend in TARGETS if name == target)
+
+
+def find_roads(target: str, backend: str, precision: Precision) -> tuple[tuple[str, str], ...]:
+    """Return the keys of TARGETS that a command asks for: one, or one a target for "all".
+
+    Args:
+        backend: "" for the target's default.
+
+    Raises:
+        ValueError: If there is no such target, back end or precision.
+    """
+    names = target_names()
+    if target != ALL and target not in names:
+        near = difflib.get_close_matches(target, (*names, ALL), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown target {target!r}; choose from {', '.join(names)}, {ALL}{hint}")
+    if target == ALL and backend:
+        raise ValueError(f"--backend {backend} belongs to one target; name it with --target in place of {ALL}")
+    roads = [(name, backend or backends_of(name)[0]) for name in (names if target == ALL else (target,))]
+    for name, chosen in roads:
+        if (name, chosen) not in TARGETS:
+            raise ValueError(f"{name} has no back end {chosen!r}; it has {', '.join(backends_of(name))}")
+        allowed = TARGETS[name, chosen].precisions
+        if precision not in allowed:
+            raise ValueError(f"{name} has no {precision}; it has {', '.join(allowed)}")
+    return tuple(roads)
+
+
+def unique_labels(classes: "Sequence[ClassLabel]") -> tuple[str, ...]:
+    """Return the classes' names, where several share one with their ids: "crane (n02012849)"."""
+    names = [entry.name for entry in classes]
+    return tuple(e.name if names.count(e.name) == 1 else f"{e.name} ({e.id})" for e in classes)

@@ -1,0 +1,1 @@
+"""Measuring artefacts on devices: adb, Linux and local machines, runners, sessions, statistics, records."""

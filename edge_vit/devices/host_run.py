@@ -1,0 +1,57 @@
+"""Run a .tflite with the LiteRT that is installed on this machine: what a device's outputs are compared with."""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_vit.devices import packages, runner_build
+from edge_vit.devices.tflite_file import Tensor
+
+
+def seeded_inputs(tensors: Sequence[Tensor], seed: int = 0) -> list[bytes]:
+    """Return input bytes that are the same on every machine: whole-range integers, standard normal floats."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    made = []
+    for tensor in tensors:
+        shape = tuple(max(1, size) for size in tensor.shape)
+        dtype = np.dtype(tensor.dtype) if tensor.dtype in np.sctypeDict else None
+        if dtype is None:
+            raise ValueError(f"input {tensor.name} is of {tensor.dtype}, for which no test values can be made")
+        if dtype.kind == "f":
+            values = generator.standard_normal(shape).astype(dtype)
+        elif dtype.kind == "b":
+            values = generator.integers(0, 2, shape).astype(dtype)
+        else:
+            low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.itemsize == 1 else (0, 100)
+            values = generator.integers(low, high, shape, endpoint=True).astype(dtype)
+        made.append(values.tobytes())
+    return made
+
+
+def reference_output(model: Path, inputs: Sequence[bytes], cache_dir: Path | None = None) -> bytes:
+    """Return the bytes of all outputs of one inference on this machine itself, with the LiteRT installed here."""
+    cache = cache_dir or packages.default_cache_dir()
+    with tempfile.TemporaryDirectory(prefix="edge_vit-local-") as scratch:
+        output = Path(scratch) / "output"
+        command = [str(runner_build.local_runner(cache)), "--library", str(runner_build.local_library())]
+        command += ["--model", str(model), "--output", str(output), *input_flags(inputs, Path(scratch))]
+        packages.call(command, f"a run of {model.name} on this machine")
+        return output.read_bytes()
+
+
+def input_flags(inputs: Sequence[bytes], scratch: Path) -> list[str]:
+    """Write each input beside the others and return the runner's flags that name them."""
+    flags = []
+    for i, data in enumerate(inputs):
+        path = scratch / f"input{i}"
+        path.write_bytes(data)
+        flags += ["--input", str(path)]
+    return flags
+
+
+def sha256(data: bytes) -> str:
+    """Return the hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()

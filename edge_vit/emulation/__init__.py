@@ -1,0 +1,1 @@
+"""aarch64 under emulation: instruction counts, attribution, virtual adb devices."""

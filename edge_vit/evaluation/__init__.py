@@ -1,0 +1,1 @@
+"""Predictions on pictures: paired statistics, comparisons, drawn pictures."""

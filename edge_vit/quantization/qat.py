@@ -1,0 +1,153 @@
+"""Quantization-aware training: the deploy-form graph with fake quantization where the plan has int8.
+
+The graph is trained in its deploy form: batch norm is folded before, so its statistics are frozen from the first step
+and what is trained is what ships. Activation ranges are learnt (LSQ, arXiv 1902.08153, with learnt zero points as in
+LSQ+, arXiv 2004.09576) from calibrated ones, and frozen for the last epochs.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from edge_vit.quantization.plan import GEMM_OPS, Plan, QParams
+from edge_vit.quantization.quantizer import WEIGHT_MAX
+
+_QMIN, _QMAX = -128, 127
+_MIN_SCALE = 1e-8
+
+
+class ActivationFakeQuant(nn.Module):
+    """Round activations to an int8 grid whose scale and zero point learn until they are frozen.
+
+    Of the scale, the logarithm of its growth is what learns. Adam's steps do not shrink with a parameter: a learning
+    rate that is small for weights would move a scale of 0.01 by a third within an epoch.
+
+    Args:
+        qparams: Where the grid starts.
+        kind: "affine" learns both, "symmetric" keeps zero point 0, "fixed" learns nothing.
+    """
+
+    initial_scale: Tensor
+    frozen: Tensor
+
+    def __init__(self, qparams: QParams, kind: str) -> None:
+        super().__init__()
+        self.register_buffer("initial_scale", torch.tensor([qparams.scale]))
+        self.log_growth = nn.Parameter(torch.zeros(1), requires_grad=kind != "fixed")
+        self.zero_point = nn.Parameter(torch.tensor([float(qparams.zero_point)]), requires_grad=kind == "affine")
+        self.register_buffer("frozen", torch.tensor(kind == "fixed"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        scale = self._scale()
+        if bool(self.frozen):
+            zero_point = self.zero_point.detach().round().clamp(_QMIN, _QMAX).int()
+            return torch.fake_quantize_per_tensor_affine(x, scale.detach(), zero_point, _QMIN, _QMAX)
+        grad_factor = (x.numel() * _QMAX) ** -0.5
+        return torch._fake_quantize_learnable_per_tensor_affine(
+            x, scale, self.zero_point.clamp(_QMIN, _QMAX), _QMIN, _QMAX, grad_factor
+        )
+
+    def qparams(self) -> QParams:
+        """Return the grid as it stands."""
+        return QParams(
+            scale=float(self._scale().detach()), zero_point=int(self.zero_point.detach().round().clamp(_QMIN, _QMAX))
+        )
+
+    def _scale(self) -> Tensor:
+        return (self.initial_scale * self.log_growth.exp()).clamp_min(_MIN_SCALE)
+
+
+class WeightFakeQuant(nn.Module):
+    """Round a weight to int8, symmetric, one scale an output channel: that channel's largest value over 127."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        scale = weight_scale(weight)
+        zero_point = torch.zeros_like(scale, dtype=torch.int32)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, -WEIGHT_MAX, WEIGHT_MAX)
+
+
+def weight_scale(weight: Tensor) -> Tensor:
+    """Return the scale of each output channel, (C_out,)."""
+    return (weight.detach().abs().flatten(1).amax(1) / WEIGHT_MAX).clamp_min(_MIN_SCALE)
+
+
+class QatModel(nn.Module):
+    """A fake-quantized graph that trains like any model: normalised images (B, 3, R, R) -> logits (B, classes).
+
+    Args:
+        graph_module: Exported with a dynamic batch from a `PixelInput` model; is changed.
+        ranges: Where each range starts; from calibration.
+        mean: Normalisation that is undone here, because the graph takes pixels.
+        std: Likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        graph_module: GraphModule,
+        plan: Plan,
+        ranges: Mapping[str, QParams],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self._names = list(plan.groups)
+        _insert_fake_quants(graph_module, plan, ranges)
+        self.graph = graph_module
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = (x * self.std + self.mean) * 255.0
+        return self.graph(pixels.permute(0, 2, 3, 1).contiguous())  # (B, C, H, W) -> (B, H, W, C)
+
+    def train(self, mode: bool = True) -> "QatModel":
+        # An exported graph refuses train() and eval(); it holds no dropout and no batch norm to switch.
+        self.training = mode
+        return self
+
+    def fake_quants(self) -> dict[str, ActivationFakeQuant]:
+        """Return every activation's fake quantization under its group's name."""
+        found = {name: self.graph.get_submodule(f"fake_range_{i}") for i, name in enumerate(self._names)}
+        return {name: module for name, module in found.items() if isinstance(module, ActivationFakeQuant)}
+
+    def freeze_ranges(self) -> None:
+        """Stop learning scales and zero points; weights go on."""
+        for module in self.fake_quants().values():
+            module.frozen.fill_(True)
+            module.log_growth.requires_grad_(False)
+            module.zero_point.requires_grad_(False)
+
+    def ranges(self) -> dict[str, QParams]:
+        """Return every range as it stands, under its group's name."""
+        return {name: module.qparams() for name, module in self.fake_quants().items()}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the graph's parameters under the names that the exported graph gives them."""
+        return {name: value.detach() for name, value in self.graph.named_parameters() if not name.startswith("fake_")}
+
+
+def _insert_fake_quants(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]) -> None:
+    graph = graph_module.graph
+    for i, (name, group) in enumerate(plan.groups.items()):
+        target = f"fake_range_{i}"
+        graph_module.add_submodule(target, ActivationFakeQuant(group.fixed or ranges[name], group.kind))
+        for entry in group.entries:
+            users = list(entry.users)
+            with graph.inserting_after(entry):
+                wrapped = graph.call_module(target, (entry,))
+            for user in users:
+                user.replace_input_with(entry, wrapped)
+    graph_module.add_submodule("fake_weight", WeightFakeQuant())
+    for node in plan.int8_nodes:
+        if node.target in GEMM_OPS:
+            weight = node.args[1]
+            assert isinstance(weight, Node)
+            with graph.inserting_before(node):
+                node.replace_input_with(weight, graph.call_module("fake_weight", (weight,)))
+    graph_module.recompile()

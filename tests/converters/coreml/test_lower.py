@@ -1,0 +1,222 @@
+"""The whole road to an .mlpackage: interface, precisions, numbers evaluated here, failures named."""
+
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from converters.coreml import lower as to_coreml
+from converters.coreml import run as run_coreml
+from converters.coreml.lower import CoreMLOptions, convert, make_options, take_planar_picture
+from converters.coreml.mil.interpreter import load
+from converters.manifest import describe_file
+from converters.passes import graph as graph_passes
+
+pytestmark = pytest.mark.needs_coreml
+LABELS = ("ant", "bee", "cat", "dog", "eel")
+Sqnr = Callable[[np.ndarray, np.ndarray], float]
+
+
+def run_file(path: Path, images: np.ndarray) -> np.ndarray:
+    call = run_coreml.load(path, 1)
+    return np.concatenate([call(image[None]) for image in images])
+
+
+@pytest.mark.parametrize(("precision", "least_db"), [("fp32", 90), ("fp16", 45)])
+def test_float_classifier(
+    precision: str, least_db: float, small_model: nn.Module, small_example: tuple[Tensor, ...],
+    small_pictures: np.ndarray, torch_logits: Callable[..., np.ndarray], sqnr_db: Sqnr, tmp_path: Path,
+) -> None:  # fmt: skip
+    path = tmp_path / "small.mlpackage"
+    options = CoreMLOptions(
+        float_precision=precision,  # type: ignore[arg-type]
+        labels=LABELS,
+        description="what it is",
+        author="who",
+        license="which",
+        metadata={"trained_on": "pictures"},
+    )
+    result = convert(small_model, small_example, path, options=options)
+    file = describe_file(path)
+    assert (result.target, result.precision, result.input_shape) == ("coreml", precision, (1, 16, 16, 3))
+    assert (result.num_bytes, result.sha256) == (file.num_bytes, file.sha256)
+    assert result.delegated_nodes is None
+    program = load(path)
+    assert result.total_nodes == sum(program.operator_counts().values())
+    assert [(f.name, f.kind, f.shape, f.color) for f in program.inputs] == [("image", "image", (16, 16), "RGB")]
+    assert {f.name: f.kind for f in program.outputs} == {
+        "logits": "array", "classLabel": "text", "classLabel_probs": "dictionary",
+    }  # fmt: skip
+    metadata = program.program.metadata
+    assert (metadata["shortDescription"], metadata["author"], metadata["license"]) == ("what it is", "who", "which")
+    assert metadata["trained_on"] == "pictures"
+    expected = torch_logits(small_model, small_pictures)
+    assert sqnr_db(expected, run_file(path, small_pictures)) > least_db
+    answer = program.predict({"image": small_pictures[0]})
+    assert answer["classLabel"] == max(answer["classLabel_probs"], key=answer["classLabel_probs"].__getitem__)
+    best = LABELS[int(expected[0].argmax())]
+    assert answer["classLabel_probs"][best] == pytest.approx(answer["classLabel_probs"][answer["classLabel"]], abs=1e-3)
+    assert list(answer["classLabel_probs"]) == list(LABELS)
+    assert sum(answer["classLabel_probs"].values()) == pytest.approx(1, abs=1e-3)
+    # The border of mean colour, then the convolution: nothing turns the picture around.
+    first = [o.kind for o in program.program.block.operations if o.kind not in ("const", "cast")][:3]
+    assert first == ["concat", "concat", "conv"]
+    kinds = {precision for by in result.details["operators"].counts.values() for precision in by}
+    assert kinds == ({"float32"} if precision == "fp32" else {"fp16"})
+    assert sorted(p.name for p in path.iterdir()) == ["Data", "Manifest.json"]
+
+
+def test_int8_graph_keeps_its_integers(
+    small_qdq: GraphModule, small_example: tuple[Tensor, ...], small_pictures: np.ndarray,
+    torch_logits: Callable[..., np.ndarray], sqnr_db: Sqnr, tmp_path: Path,
+) -> None:  # fmt: skip
+    path = tmp_path / "small.mlpackage"
+    result = convert(small_qdq, small_example, path, options=CoreMLOptions(float_precision="fp32"))
+    assert result.precision == "int8"
+    counts = result.details["operators"].counts
+    for kind, number in (("conv", 2), ("linear", 5), ("matmul", 2), ("reduce_mean", 1), ("concat", 3)):
+        assert counts[kind] == {"int8": number}
+    assert counts["softmax"] == {"float32": 1}
+    assert any(name.startswith("softmax") for name in result.details["operators"].float_islands)
+    expected = torch_logits(small_qdq, small_pictures)
+    outputs = run_file(path, small_pictures)
+    assert sqnr_db(expected, outputs) > 60  # float32 between the integers: next to no rounding may differ
+    grid = next(n for n in reversed(list(small_qdq.graph.nodes)) if graph_passes.is_dequantize(n)).args[1]
+    assert np.abs(outputs / grid - np.round(outputs / grid)).max() < 1e-3
+    # coremltools may scale both sides of a sum to simpler numbers; products keep the scales of the graph.
+    scales = {np.float32(n.args[1]).item() for n in small_qdq.graph.nodes if "quantize_per_tensor" in str(n.target)}
+    operations = load(path).program.block.operations
+    producers = {output.name: o for o in operations for output in o.outputs}
+    checked = 0
+    for operation in operations:
+        if operation.kind != "quantize":
+            continue
+        producer = producers.get(operation.inputs["input"][0].name)  # none for the image itself
+        if producer is not None and producer.kind in ("conv", "linear", "matmul"):
+            assert producers[operation.inputs["scale"][0].name].value.item() in scales
+            checked += 1
+    assert checked == 9
+
+
+def test_int8_graph_with_fp16_between(
+    small_qdq: GraphModule, small_example: tuple[Tensor, ...], small_pictures: np.ndarray,
+    torch_logits: Callable[..., np.ndarray], sqnr_db: Sqnr, tmp_path: Path,
+) -> None:  # fmt: skip
+    path = tmp_path / "small.mlpackage"
+    result = convert(small_qdq, small_example, path, options=CoreMLOptions())
+    assert result.details["operators"].counts["softmax"] == {"fp16": 1}
+    assert sqnr_db(torch_logits(small_qdq, small_pictures), run_file(path, small_pictures)) > 25
+
+
+def test_normalised_input_takes_scale_and_bias(tmp_path: Path, small_pictures: np.ndarray) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    options = CoreMLOptions(float_precision="fp32", scale=1 / 127.5, bias=(-1.0, -0.9, -1.1))
+    path = tmp_path / "m.mlpackage"
+    convert(model, (torch.zeros(1, 3, 16, 16),), path, options=options)
+    x = torch.from_numpy(small_pictures[:1]).permute(0, 3, 1, 2) / 127.5 + torch.tensor(options.bias).view(1, 3, 1, 1)
+    with torch.no_grad():
+        assert np.allclose(run_file(path, small_pictures[:1]), model(x).numpy(), atol=1e-5)
+
+
+def test_pixels_without_a_mean_are_turned_once() -> None:
+    class Plain(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((1, 2))
+
+    graph = graph_passes.owned_graph(Plain().eval(), (torch.zeros(1, 4, 5, 3),))
+    assert take_planar_picture(graph) == (1.0, (0.0, 0.0, 0.0))
+    x = torch.rand(1, 4, 5, 3)
+    assert torch.allclose(graph(x.permute(0, 3, 1, 2)), x.mean((1, 2)))
+
+
+def test_a_mean_that_is_subtracted_becomes_the_pictures_bias() -> None:
+    class MeanFirst(nn.Module):
+        row: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("row", torch.tensor([1.0, 2.0, 3.0]).repeat(5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.reshape(-1, 4, 15) - self.row
+            return x.view(-1, 4, 5, 3).permute(0, 3, 1, 2).square().mean((2, 3))
+
+    graph = graph_passes.owned_graph(MeanFirst().eval(), (torch.zeros(1, 4, 5, 3),))
+    scale, bias = take_planar_picture(graph)
+    assert (scale, bias) == (1.0, (-1.0, -2.0, -3.0))
+    assert graph_passes.ATEN.permute.default not in {node.target for node in graph.graph.nodes}
+    x = torch.rand(1, 4, 5, 3)
+    picture = x.permute(0, 3, 1, 2) + torch.tensor(bias).view(1, 3, 1, 1)
+    assert torch.allclose(graph(picture), MeanFirst()(x))
+
+
+def test_a_failed_or_interrupted_conversion_leaves_nothing(
+    small_model: nn.Module, small_example: tuple[Tensor, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered = to_coreml._lower
+    kept: list[object] = []
+
+    def lower_once(*arguments: object) -> object:
+        if not kept:
+            kept.append(lowered(*arguments))  # type: ignore[arg-type]
+        return kept[0]
+
+    monkeypatch.setattr(to_coreml, "_lower", lower_once)
+    for error, seen in (
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (RuntimeError("the .mlpackage does not compute its graph"), RuntimeError),
+        (OSError(errno.ENOSPC, "No space left on device"), ValueError),
+    ):
+
+        def check(*_: object, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr(to_coreml, "_check", check)
+        with pytest.raises(seen, match="No space left on device; free space" if seen is ValueError else None):
+            convert(small_model, small_example, tmp_path / "m.mlpackage", options=CoreMLOptions())
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_before_lowering(
+    small_model: nn.Module, small_example: tuple[Tensor, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="float_precision 'int4' is not allowed; choose from fp16, fp32"):
+        CoreMLOptions(float_precision="int4")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"scale 0\.0 is not allowed"):
+        CoreMLOptions(scale=0.0)
+    with pytest.raises(ValueError, match="label 'a' occurs twice"):
+        CoreMLOptions(labels=("a", "b", "a"))
+    assert make_options(half_precision=False).float_precision == "fp32"
+    path = tmp_path / "m.mlpackage"
+    with pytest.raises(ValueError, match=r"2 labels for an output of shape \[1, 5\]; give one label a class"):
+        convert(small_model, small_example, path, options=CoreMLOptions(labels=("a", "b")))
+    monkeypatch.setitem(sys.modules, "coremltools", None)
+    with pytest.raises(ImportError, match=r"coremltools is not installed .*pip install 'edge_vit\[coreml\]'"):
+        convert(small_model, small_example, path, options=CoreMLOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_operator_without_a_lowering_is_named(tmp_path: Path) -> None:
+    class Unknown(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.special.i0(x)
+
+    with pytest.raises(ValueError, match=r"coremltools has no lowering for this model: .*i0"):
+        convert(Unknown().eval(), (torch.zeros(1, 3, 4, 4),), tmp_path / "m.mlpackage", options=CoreMLOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_computes_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = lambda self, inputs: {"logits": np.ones((1, 2, 2, 2), np.float32)}  # noqa: E731
+    monkeypatch.setattr("converters.coreml.mil.interpreter.MilModel.predict", wrong)
+    path, model = tmp_path / "m.mlpackage", nn.Conv2d(3, 2, 1).eval()
+    with pytest.raises(RuntimeError, match=r"the \.mlpackage does not compute its graph: .* dB, expected 35 or more"):
+        convert(model, (torch.zeros(1, 3, 2, 2),), path, options=CoreMLOptions())
+    assert list(tmp_path.iterdir()) == []

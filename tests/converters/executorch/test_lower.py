@@ -1,0 +1,242 @@
+"""The whole road to a .pte: delegation counted, numbers compared in ExecuTorch's runtime, failures named."""
+
+import errno
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from converters.executorch import clean_up as xnnpack_graph
+from converters.executorch import lower as to_executorch
+from converters.executorch import run as run_executorch
+from converters.executorch.clean_up import cancel_turns, pack_along_rows
+from converters.executorch.lower import ExecuTorchOptions, convert, make_options
+from converters.manifest import sha256_file
+
+pytestmark = [
+    pytest.mark.needs_executorch,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDK
+]
+Sqnr = Callable[[np.ndarray, np.ndarray], float]
+
+
+def run_file(path: Path, images: np.ndarray) -> np.ndarray:
+    call = run_executorch.load(path, 1)
+    return np.concatenate([call(image[None]) for image in images])
+
+
+def test_float_model_is_one_delegate_call(
+    small_model: nn.Module, small_example: tuple[Tensor, ...], small_pictures: np.ndarray,
+    torch_logits: Callable[..., np.ndarray], sqnr_db: Sqnr, tmp_path: Path,
+) -> None:  # fmt: skip
+    path = tmp_path / "small.pte"
+    result = convert(small_model, small_example, path, options=make_options(half_precision=False))
+    assert (result.target, result.path, result.precision) == ("executorch", path, "fp32")
+    assert (result.num_bytes, result.sha256) == (path.stat().st_size, sha256_file(path))
+    assert result.input_shape == (1, 16, 16, 3)
+    assert result.details["delegate_calls"] == 1
+    assert result.details["slow_path"] == ()
+    assert (
+        result.delegated_nodes
+        == result.total_nodes
+        == sum(sum(by.values()) for by in result.details["operators"].counts.values())
+    )
+    assert (result.details["input_dtype"], result.details["input_range"]) == ("float32", (0.0, 255.0))
+    assert set(result.tool_versions) == {"torch", "executorch", "torchao"}
+    outputs = run_file(path, small_pictures.astype(np.float32))
+    assert sqnr_db(torch_logits(small_model, small_pictures), outputs) > 90
+    assert [p.name for p in tmp_path.iterdir()] == ["small.pte"]
+
+
+def test_int8_graph_is_one_delegate_call_and_really_int8(
+    small_qdq: GraphModule, small_example: tuple[Tensor, ...], small_pictures: np.ndarray,
+    torch_logits: Callable[..., np.ndarray], sqnr_db: Sqnr, tmp_path: Path,
+) -> None:  # fmt: skip
+    path = tmp_path / "small.pte"
+    record = tmp_path / "record.bin"
+    result = convert(small_qdq, small_example, path, options=ExecuTorchOptions(etrecord=record))
+    assert result.precision == "int8"
+    assert result.details["delegate_calls"] == 1
+    assert result.details["slow_path"] == ()
+    operators = result.details["operators"]
+    in_float = {kind: by for kind, by in operators.counts.items() if set(by) != {"int8"}}
+    assert in_float == {"Softmax": {"float32": 1}, "Add": {"int8": 4, "float32": 1}}  # softmax and the bias before it
+    assert operators.counts["BatchMatrixMultiply"] == {"int8": 2}
+    assert operators.float_islands == ("Add", "Softmax")
+    assert (result.details["input_dtype"], result.details["input_range"]) == ("int8", (-128.0, 127.0))
+    outputs = run_file(path, (small_pictures.astype(np.int16) - 128).astype(np.int8))
+    assert sqnr_db(torch_logits(small_qdq, small_pictures), outputs) > 30
+    assert record.stat().st_size > 1000
+
+
+def test_what_stays_outside_is_named_with_a_reason(tmp_path: Path) -> None:
+    class Outside(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cumsum(x.relu(), 1).mean(1) + 1
+
+    path = tmp_path / "m.pte"
+    result = convert(Outside().eval(), (torch.zeros(1, 4, 4, 3),), path, options=ExecuTorchOptions())
+    outside = {operator.type: operator.reason for operator in result.details["slow_path"]}
+    assert outside["cumsum.default"] == "XNNPACK has no kernel for it"
+    assert "innermost dimensions" in outside["mean.dim"]
+    assert result.details["delegate_calls"] == 2
+    assert result.total_nodes - result.delegated_nodes == len(result.details["slow_path"]) == 2
+
+
+def test_a_failed_or_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.pte"
+    model, example = nn.Sequential(nn.Conv2d(4, 3, 1)).eval(), (torch.zeros(1, 4, 4, 3),)
+
+    def fail(error: BaseException) -> Callable[..., None]:
+        def check(written: Path, *_: object) -> None:
+            assert written.stat().st_size > 0  # the file is there, under another name
+            raise error
+
+        return check
+
+    for error, seen in (
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (RuntimeError("the .pte does not compute its graph"), RuntimeError),
+        (OSError(errno.ENOSPC, "No space left on device"), ValueError),
+    ):
+        monkeypatch.setattr(to_executorch, "_check", fail(error))
+        with pytest.raises(seen, match="No space left on device; free space" if seen is ValueError else None):
+            convert(model, example, path, options=ExecuTorchOptions())
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_computes_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_executorch, "load", lambda path, threads: lambda array: np.ones((1, 2, 2, 2), np.float32))
+    with pytest.raises(RuntimeError, match=r"the \.pte does not compute its graph: .* dB, expected 60 or more"):
+        convert(nn.Conv2d(4, 2, 1).eval(), (torch.zeros(1, 4, 2, 2),), tmp_path / "m.pte", options=ExecuTorchOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_before_lowering(
+    small_model: nn.Module, small_example: tuple[Tensor, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="executorch has no fp16 here"):
+        make_options(half_precision=True)
+    with pytest.raises(ValueError, match="the model is in training mode"):
+        convert(small_model.train(), small_example, tmp_path / "m.pte", options=ExecuTorchOptions())
+    monkeypatch.setitem(sys.modules, "executorch.exir", None)
+    with pytest.raises(ImportError, match=r"executorch is not installed .*pip install 'edge_vit\[executorch\]'"):
+        convert(small_model.eval(), small_example, tmp_path / "m.pte", options=ExecuTorchOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_operator_without_a_lowering_is_named(tmp_path: Path) -> None:
+    class Unknown(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.linalg.eigvalsh(x)
+
+    with pytest.raises(ValueError, match=r"executorch has no lowering for this model: .*eigh"):
+        convert(Unknown().eval(), (torch.zeros(1, 4, 4),), tmp_path / "m.pte", options=ExecuTorchOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_runner_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bad.pte"
+    path.write_bytes(b"not a program" * 10)
+    with pytest.raises(ValueError, match=r"bad\.pte: ExecuTorch cannot load it"):
+        run_executorch.load(path, 1)
+    monkeypatch.setitem(sys.modules, "executorch.runtime", None)
+    with pytest.raises(ImportError, match=r"pip install 'edge_vit\[executorch\]'"):
+        run_executorch.load(path, 1)
+
+
+def test_turns_that_undo_each_other_are_cancelled() -> None:
+    @dataclass
+    class XNNStaticTranspose:
+        input_id: int
+        output_id: int
+        perm: list[int]
+
+    @dataclass
+    class XNNAdd:
+        input1_id: int
+        input2_id: int
+        output_id: int
+
+    def graph(*nodes: object) -> SimpleNamespace:
+        return SimpleNamespace(xnodes=[SimpleNamespace(xnode_union=node) for node in nodes], output_ids=[9])
+
+    there, back, add = XNNStaticTranspose(0, 1, [0, 3, 1, 2]), XNNStaticTranspose(1, 2, [0, 2, 3, 1]), XNNAdd(2, 2, 9)
+    small = graph(there, back, add)
+    assert cancel_turns(small) == 1
+    assert [node.xnode_union for node in small.xnodes] == [XNNAdd(0, 0, 9)]
+    other = graph(XNNStaticTranspose(0, 1, [0, 3, 1, 2]), XNNStaticTranspose(1, 2, [0, 3, 1, 2]), XNNAdd(2, 2, 9))
+    assert cancel_turns(other) == 0 and len(other.xnodes) == 3
+    read_twice = graph(XNNStaticTranspose(0, 1, [0, 2, 1]), XNNStaticTranspose(1, 2, [0, 2, 1]), XNNAdd(1, 2, 9))
+    assert cancel_turns(read_twice) == 1
+    assert [node.xnode_union for node in read_twice.xnodes] == [XNNStaticTranspose(0, 1, [0, 2, 1]), XNNAdd(1, 0, 9)]
+    last = graph(XNNStaticTranspose(0, 1, [0, 2, 1]), XNNStaticTranspose(1, 9, [0, 2, 1]))
+    assert cancel_turns(last) == 0
+    idle = graph(XNNStaticTranspose(0, 1, [0, 1, 2]), XNNAdd(1, 1, 9))
+    assert cancel_turns(idle) == 1 and [node.xnode_union for node in idle.xnodes] == [XNNAdd(0, 0, 9)]
+
+
+class Heads(nn.Module):
+    """Two matrix products of which XNNPACK must pack the second factors, and one that reads a turned factor twice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.reshape(1, 12, 4, 6)
+        heads = tokens.transpose(1, 2).reshape(4, 12, 6)
+        scores = torch.bmm(heads, tokens.permute(0, 2, 3, 1).reshape(4, 6, 12))
+        mixed = torch.bmm(scores, heads)
+        turned = mixed.transpose(1, 2)
+        return torch.bmm(mixed, turned).mean((1, 2), keepdim=True) + turned.reshape(1, 4, 72)[:, :, :1].reshape(4, 1, 1)
+
+
+def test_second_factors_are_packed_along_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_logits: Callable[..., np.ndarray]
+) -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    def spy(graph: Any) -> int:
+        changed = pack_along_rows(graph)
+        dims = {t.id_out: list(t.dims) for t in (getattr(v.xvalue_union, "tensor_value", v.xvalue_union)
+                                                 for v in graph.xvalues)}  # fmt: skip
+        products = [n.xnode_union for n in graph.xnodes if type(n.xnode_union).__name__ == "XNNBatchMatrixMultiply"]
+        seen.extend((product.flags, dims[product.input2_id]) for product in products)
+        assert changed == sum(product.flags for product in products)
+        return changed
+
+    monkeypatch.setattr(xnnpack_graph, "pack_along_rows", spy)
+    path, images = tmp_path / "m.pte", np.arange(288, dtype=np.uint8).reshape(1, 12, 8, 3)
+    model = Heads().eval()
+    convert(model, (torch.zeros(1, 12, 8, 3),), path, options=ExecuTorchOptions())
+    assert seen == [(1, [4, 12, 6]), (0, [4, 12, 6]), (0, [4, 6, 12])]  # heads, and turned, are read elsewhere too
+    outputs = run_file(path, images.astype(np.float32))
+    assert np.allclose(outputs, torch_logits(model, images), rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_levit_128s_is_at_most_two_delegate_calls(is_int8: bool, tmp_path: Path) -> None:
+    import edge_vit
+    from edge_vit.layers.pixel_input import PixelInput
+    from edge_vit.quantization.graph import export_graph
+    from edge_vit.quantization.plan import make_plan
+    from edge_vit.quantization.ptq import calibrate
+    from edge_vit.quantization.quantizer import quantize_graph
+
+    torch.manual_seed(0)
+    net = edge_vit.create_model("levit_128s", num_classes=10).eval()
+    model: nn.Module = PixelInput(edge_vit.fuse(net), 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
+    example = torch.randint(0, 256, (1, 224, 224, 3)).float()
+    if is_int8:
+        graph = export_graph(model, example)
+        plan = make_plan(graph)
+        model = quantize_graph(graph, plan, calibrate(graph, plan, [example]))
+    result = convert(model, (example,), tmp_path / "m.pte", options=ExecuTorchOptions())
+    assert result.details["delegate_calls"] <= 2
+    assert result.details["slow_path"] == ()

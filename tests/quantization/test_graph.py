@@ -1,0 +1,64 @@
+"""The exported graph: same function after its rewrites, same names whatever the batch size."""
+
+import pytest
+import torch
+from torch import nn
+
+from edge_vit.models import create_model
+from edge_vit.quantization.graph import ATEN, expand_hardswish, export_graph, value_names
+
+
+def targets(graph_module):
+    return [node.target for node in graph_module.graph.nodes if node.op == "call_function"]
+
+
+def test_hardswish_becomes_int8_operators_with_the_same_function(graph, pixel_model, batches):
+    assert ATEN.hardswish.default not in targets(graph)
+    assert targets(graph).count(ATEN.hardtanh.default) == 25
+    with torch.no_grad():
+        for batch in batches[:4]:
+            expected = pixel_model(batch)
+            assert (graph(batch) - expected).abs().max() < 2e-6 * expected.abs().max()
+
+
+def test_the_model_keeps_its_weights(pixel_model, batches):
+    """Folding 1/6 into the graph's weights must not reach the model that the graph came from."""
+    before = pixel_model.state_dict()["model.head.weight"].clone(), pixel_model(batches[0]).detach()
+    export_graph(pixel_model, batches[0])
+    assert torch.equal(pixel_model.state_dict()["model.head.weight"], before[0])
+    assert torch.equal(pixel_model(batches[0]).detach(), before[1])
+
+
+class _SharedHardswish(nn.Module):
+    """Its Hardswish is read by a linear layer and by an addition: 1/6 cannot be folded."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = nn.functional.hardswish(x)
+        return self.linear(y) + y
+
+
+def test_hardswish_that_cannot_be_folded_stays():
+    model, x = _SharedHardswish().eval(), torch.randn(1, 4)
+    graph = export_graph(model, x)
+    assert ATEN.hardswish.default in targets(graph) and expand_hardswish(graph) == 0
+    assert torch.equal(graph(x), model(x))
+
+
+def test_names_do_not_depend_on_the_batch(graph, pixel_model):
+    many = export_graph(pixel_model, torch.zeros(2, 64, 64, 3), dynamic_batch=True)
+    one, other = set(value_names(graph).values()), set(value_names(many).values())
+    wanted = {name for name in one if not any(kind in name for kind in ("view", "reshape", "sym_size", "repeat"))}
+    assert wanted <= other and len(wanted) > 200
+    assert "model.stages.0.blocks.0.attn.k.linear.0" in wanted
+    x = torch.rand(3, 64, 64, 3) * 255
+    with torch.no_grad():
+        assert (many(x)[:1] - graph(x[:1])).abs().max() < 1e-5
+
+
+def test_training_mode_is_refused():
+    with pytest.raises(ValueError, match="training mode; call eval"):
+        export_graph(create_model("levit_128s", 10, 64).train(), torch.zeros(1, 3, 64, 64))
