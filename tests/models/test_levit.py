@@ -30,7 +30,7 @@ def test_equals_published_logits_in_both_forms(name, goldens):
     images = goldens.images()
     assert goldens.error(model(images), name) < 1e-4
     assert goldens.error(fuse(model)(images), name) < 1e-4
-    # One image at a time takes another road through the attention's bias than a batch.
+    # One image at a time takes another path through the attention's bias than a batch.
     assert goldens.error(torch.cat([fuse(model)(image[None]) for image in images]), name) < 1e-4
 
 

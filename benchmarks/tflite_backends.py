@@ -1,6 +1,6 @@
-"""Two roads to TFLite beside each other: litert-torch, the default, and onnx2tf.
+"""Two backends that write TFLite, side by side: litert-torch, the default, and onnx2tf.
 
-    python benchmarks/tflite_roads.py --data ../imagenette/val [--models levit_128s] [--weights random --calib DIR]
+    python benchmarks/tflite_backends.py --data ../imagenette/val [--models levit_128s] [--weights random --calib DIR]
 
 For every model, float and int8: seconds to convert (wall clock and processor time, process start, weights and checks
 included), size, milliseconds in LiteRT on this machine (one thread, the two files taking turns in one run, medians and
@@ -26,7 +26,7 @@ from edge_vit import accuracy
 from edge_vit.deployment.verify import load_pictures
 from edge_vit.emulation import tflite as emulation
 
-ROADS = ("litert-torch", "onnx2tf")
+BACKENDS = ("litert-torch", "onnx2tf")
 PRECISIONS = ("fp32", "int8")
 CPU = "cortex-a76"
 
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["levit_128s"])
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="each road has a folder in it")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="each backend has a folder in it")
     parser.add_argument("--weights", default="auto", help="as in edge_vit.convert")
     parser.add_argument("--calib", type=Path, help="as in edge_vit.convert")
     parser.add_argument("--data", type=Path, required=True, help="pictures, one sub-folder a class")
@@ -45,13 +45,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def make_artefact(model: str, precision: str, road: str, args: argparse.Namespace) -> tuple[Path, list[float]]:
+def make_artefact(model: str, precision: str, backend: str, args: argparse.Namespace) -> tuple[Path, list[float]]:
     """Return the file and the wall and processor seconds that its conversion took, in a process of its own."""
-    folder = args.artifacts / road
+    folder = args.artifacts / backend
     path = folder / f"{model}_{precision}.tflite"
     seconds = path.with_suffix(".seconds")
     if not path.exists() or not seconds.exists():
-        command = [sys.executable, "-m", "edge_vit.convert", model, "--target", "tflite", "--backend", road]
+        command = [sys.executable, "-m", "edge_vit.convert", model, "--target", "tflite", "--backend", backend]
         command += ["--weights", args.weights, "--output-dir", str(folder)]
         if precision == "int8":
             command += ["--int8", *(["--calib", str(args.calib)] if args.calib else [])]
@@ -83,22 +83,22 @@ def agreement(paths: list[Path], args: argparse.Namespace) -> float:
 
 
 def measure(model: str, precision: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return a record for each road."""
-    made = {road: make_artefact(model, precision, road, args) for road in ROADS}
-    paths = {road: path for road, (path, _) in made.items()}
+    """Return a record for each backend."""
+    made = {backend: make_artefact(model, precision, backend, args) for backend in BACKENDS}
+    paths = {backend: path for backend, (path, _) in made.items()}
     samples = time_in_turns(paths, args.rounds)
-    float_path = args.artifacts / ROADS[0] / f"{model}_fp32.tflite"
+    float_path = args.artifacts / BACKENDS[0] / f"{model}_fp32.tflite"
     same = agreement(list(paths.values()), args)
     records = []
-    for road in ROADS:
-        manifest = open_artefact(paths[road]).manifest
+    for backend in BACKENDS:
+        manifest = open_artefact(paths[backend]).manifest
         records.append(
             {
-                "model": model, "precision": precision, "road": road, "convert_s": made[road][1][0],
-                "convert_processor_s": made[road][1][1],
-                "size_bytes": paths[road].stat().st_size, "median_ms": statistics.median(samples[road]),
-                "instructions": emulation.count_instructions(paths[road], CPU),
-                "top1": top1(paths[road], float_path, args), "agreement": same,
+                "model": model, "precision": precision, "backend": backend, "convert_s": made[backend][1][0],
+                "convert_processor_s": made[backend][1][1],
+                "size_bytes": paths[backend].stat().st_size, "median_ms": statistics.median(samples[backend]),
+                "instructions": emulation.count_instructions(paths[backend], CPU),
+                "top1": top1(paths[backend], float_path, args), "agreement": same,
                 "operators": manifest.total_nodes, "sqnr_db": manifest.verification.sqnr_db,
             }
         )  # fmt: skip
@@ -108,13 +108,13 @@ def measure(model: str, precision: str, args: argparse.Namespace) -> list[dict[s
 def table(records: list[dict[str, Any]]) -> str:
     """Return the Markdown table."""
     lines = [
-        "| model | precision | road | convert s | of processor | MB | operators | ms here | of default "
+        "| model | precision | backend | convert s | of processor | MB | operators | ms here | of default "
         f"| M instructions, {CPU} | of default | top-1 % | same class % |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for i, r in enumerate(records):
-        base = records[i - i % len(ROADS)]
-        cells = [r["model"], r["precision"], r["road"], f"{r['convert_s']:.0f}", f"{r['convert_processor_s']:.0f}"]
+        base = records[i - i % len(BACKENDS)]
+        cells = [r["model"], r["precision"], r["backend"], f"{r['convert_s']:.0f}", f"{r['convert_processor_s']:.0f}"]
         cells.append(f"{r['size_bytes'] / 1e6:.2f}")
         cells += [str(r["operators"]), f"{r['median_ms']:.2f}", f"{r['median_ms'] / base['median_ms']:.3f}"]
         cells += [f"{r['instructions'] / 1e6:.2f}", f"{r['instructions'] / base['instructions']:.3f}"]
