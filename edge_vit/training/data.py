@@ -3,17 +3,19 @@
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from calibration.dataset import SkippedImage, list_class_folders, read_class_names, skipped_lines
-from calibration.preprocess import Preprocess, load_pixels
-from edge_vit.training.augment import random_resized_crop
+from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, load_pixels
+from edge_vit.training.augment import BatchAugment, random_resized_crop
+from edge_vit.training.config import TrainConfig
 
 
 def decode(path: Path, shorter_side: int) -> Tensor:
@@ -128,3 +130,57 @@ def class_list(folder: Path, names: list[str]) -> list[dict[str, str]]:
     """Return [{"id": folder name, "name": readable name}]; names come from classes.json in `folder` if it is there."""
     known = read_class_names(folder)
     return [{"id": name, "name": known.get(name, name)} for name in names]
+
+
+@dataclass(kw_only=True)
+class TrainingData:
+    """Pictures to learn from and pictures to judge by."""
+
+    classes: list[dict[str, str]]
+    loader: DataLoader
+    sampler: EpochSampler
+    augment: BatchAugment
+    val_images: Tensor
+    val_labels: Tensor
+    train_samples: list[tuple[Path, int]]
+    resolution: int
+
+    def calibration_pixels(self, count: int = 128) -> np.ndarray:
+        """Return training pictures spread over the classes, uint8 (count, R, R, 3), prepared as for evaluation."""
+        step = max(1, len(self.train_samples) // count)
+        chosen = self.train_samples[::step][:count]
+        return eval_images(chosen, self.resolution).permute(0, 2, 3, 1).numpy()
+
+    def evaluate(self, module: nn.Module, device: torch.device, use_bf16: bool) -> float:
+        module.eval()
+        correct = 0
+        with torch.inference_mode():
+            for images, labels in zip(self.val_images.split(100), self.val_labels.split(100), strict=True):
+                x = self.augment.normalise(images.to(device)).to(memory_format=torch.channels_last)
+                with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
+                    correct += int((module(x).argmax(-1).cpu() == labels).sum())
+        return 100.0 * correct / len(self.val_labels)
+
+
+def load_data(config: TrainConfig, rank: int, world_size: int) -> TrainingData:
+    samples, names = find_samples(config.data / "train")
+    val_samples, val_names = find_samples(config.data / "val")
+    if names != val_names:
+        raise ValueError(f"train and val under {config.data} have different class folders; make them equal")
+    samples, val_samples = drop_unreadable(samples), drop_unreadable(val_samples)
+    if len(samples) < config.batch_size * world_size:
+        count = len(samples)
+        raise ValueError(f"{count} training images are fewer than one batch; use --batch-size {count} or less")
+    dataset = TrainImages(samples, config.resolution, config.augment.min_scale, config.seed, config.keep_decoded)
+    sampler = EpochSampler(len(samples), config.seed, rank, world_size)
+    val_images = eval_images(val_samples, config.resolution)
+    return TrainingData(
+        classes=class_list(config.data, names),
+        loader=make_loader(dataset, sampler, config.batch_size, config.num_workers),
+        sampler=sampler,
+        augment=BatchAugment(config.augment, IMAGENET_MEAN, IMAGENET_STD),
+        val_images=val_images,
+        val_labels=torch.tensor([label for _, label in val_samples]),
+        train_samples=samples,
+        resolution=config.resolution,
+    )
