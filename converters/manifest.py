@@ -1,6 +1,5 @@
 """The manifest: what an app, a checker or a report must know about an artefact, in one JSON file beside it."""
 
-import hashlib
 import json
 import os
 import tempfile
@@ -8,6 +7,8 @@ import types
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from converters.checksum import files_within, sha256_file
 
 SCHEMA_VERSION = 1
 MAX_SQNR_DB = 200.0
@@ -236,22 +237,8 @@ def load_for(artefact: str | Path) -> Manifest:
 def describe_file(path: str | Path) -> FileInfo:
     """Return name, size and checksum of an artefact, a file or a folder such as an .mlpackage."""
     path = Path(path)
-    num_bytes = sum(p.stat().st_size for p in _files(path)) if path.is_dir() else path.stat().st_size
+    num_bytes = sum(p.stat().st_size for p in files_within(path)) if path.is_dir() else path.stat().st_size
     return FileInfo(name=path.name, num_bytes=num_bytes, sha256=sha256_file(path))
-
-
-def sha256_file(path: str | Path) -> str:
-    """Return the hex SHA-256 of a file; of a folder, that of its sorted relative names and their files' checksums."""
-    path = Path(path)
-    if path.is_dir():
-        lines = [f"{sha256_file(p)}  {p.relative_to(path).as_posix()}\n" for p in _files(path)]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
 
 
 def _parse(kind: Any, data: Any, where: str) -> Any:

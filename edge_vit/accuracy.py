@@ -140,7 +140,7 @@ def load_float_reference(manifest: "Manifest") -> Callable[["np.ndarray"], "np.n
     import torch
 
     from calibration.preprocess import Preprocess, normalise
-    from converters.manifest import sha256_file
+    from converters.checksum import sha256_file
     from edge_vit.models import create_model, load_weights
     from edge_vit.models.checkpoint_io import read_checkpoint
     from edge_vit.models.sources import resolve_label

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from converters.checksum import sha256_file
 from converters.executorch.clean_up import cancelled_turns
 from converters.executorch.inspect import PteInspection, inspect_lowered
-from converters.manifest import sha256_file
 from converters.passes import graph as passes
 from converters.quiet import quiet
 from converters.result import ConversionResult, written_whole
+from converters.sqnr import require_sqnr
 
 _PACKAGES = ("torch", "executorch", "torchao")
 MIN_SQNR_DB = {"fp32": 60.0, "int8": 20.0}
@@ -188,14 +189,10 @@ def _check(path: Path, model: nn.Module, example: Tensor, grid: tuple[float, int
     pixels = torch.randint(0, 256, tuple(example.shape), generator=generator).float()
     scale, zero_point = grid or (1.0, 0)
     fed = pixels if grid is None else (pixels / scale + zero_point).round().clamp(-128, 127)
-    outputs = torch.from_numpy(load(path, 1)(fed.to(example.dtype).numpy()))
+    outputs = load(path, 1)(fed.to(example.dtype).numpy())
     with torch.no_grad():
         expected = model(pixels)
-    noise = (outputs.double() - expected.double()).square().sum()
-    sqnr_db = float(10 * torch.log10(expected.double().square().sum() / noise.clamp(min=1e-30)))
-    if not sqnr_db >= min_sqnr_db:
-        found = f"{sqnr_db:.1f} dB, expected {min_sqnr_db:.0f} or more"
-        raise RuntimeError(f"the .pte does not compute its graph: {found}; nothing was kept")
+    require_sqnr(".pte", expected.numpy(), outputs, min_sqnr_db)
 
 
 def _details(inspection: PteInspection, example: Tensor, grid: tuple[float, int] | None) -> dict[str, Any]:

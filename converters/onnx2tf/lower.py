@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from converters.manifest import sha256_file
+from converters.checksum import sha256_file
 from converters.onnx2tf.environment import find_environment
 from converters.onnx2tf.export import INPUT_NAME, export_onnx
 from converters.onnx2tf.integers import finish_onnx2tf

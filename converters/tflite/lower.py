@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from converters.manifest import sha256_file
+from converters.checksum import sha256_file
 from converters.passes.graph import check_eval_mode, is_qdq_graph, settle_constants_
 from converters.quiet import quiet, quiet_native
 from converters.result import ConversionResult, written_whole

@@ -14,7 +14,7 @@ from calibration.dataset import BatchLoader, choose, list_images
 from converters.artefact import open_artefact
 from converters.grids import GridComparison, compare_operators, read_operators
 from converters.manifest import MAX_SQNR_DB
-from edge_vit.evaluation.paired import sqnr_db
+from converters.sqnr import sqnr_db
 from edge_vit.quantization.pipeline import run_pixels
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ def check_logits(
     Raises:
         RuntimeError: If the file does not compute its graph.
     """
-    from edge_vit.evaluation.paired import sqnr_db
+    from converters.sqnr import sqnr_db
 
     to_graph = sqnr_db(expected, outputs)
     if not (to_graph >= MIN_SQNR_TO_GRAPH_DB[precision] or _is_as_good(outputs, expected, floats, precision)):
@@ -107,7 +107,7 @@ def _is_as_good(outputs: np.ndarray, expected: np.ndarray, floats: np.ndarray, p
     Where a network amplifies noise, as deep ones with random weights do, file and graph part after a few rounding
     differences: each then carries noise of its own, but as much of it as the other.
     """
-    from edge_vit.evaluation.paired import sqnr_db
+    from converters.sqnr import sqnr_db
 
     graph_db = sqnr_db(floats, expected)
     is_judgeable = precision == "int8" and graph_db >= MIN_JUDGEABLE_DB

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.checksum import sha256_file
 from edge_vit.devices import process
-from edge_vit.devices.machine import EXIT_MARK, PID_MARK, Cancel, MachineError, file_sha256, quote, wrap
+from edge_vit.devices.machine import EXIT_MARK, PID_MARK, Cancel, MachineError, quote, wrap
 
 PUSH_TIMEOUT_S = 600
 GET_ADB = "install Android's platform tools, pip install adbutils (its wheel brings one), or give --adb PATH"
@@ -174,7 +175,7 @@ class AdbDevice:
         code, said = self.run(f"sha256sum {quote(remote)}")
         if code:
             raise MachineError("device error", f"device {self.serial} cannot check {remote}: no sha256sum there")
-        if said.split()[0] != file_sha256(local):
+        if said.split()[0] != sha256_file(local):
             raise MachineError("device error", f"{local.name} arrived damaged on device {self.serial}")
 
     def pull(self, remote: str, local: Path) -> None:

@@ -1,6 +1,5 @@
 """Run a .tflite with the LiteRT that is installed on this machine: what a device's outputs are compared with."""
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,8 +49,3 @@ def input_flags(inputs: Sequence[bytes], scratch: Path) -> list[str]:
         path.write_bytes(data)
         flags += ["--input", str(path)]
     return flags
-
-
-def sha256(data: bytes) -> str:
-    """Return the hexadecimal SHA-256 of some bytes."""
-    return hashlib.sha256(data).hexdigest()

@@ -1,7 +1,6 @@
 """What bench_arm asks of a machine it measures on: run a shell script there, copy files, clean up."""
 
 import contextlib
-import hashlib
 import os
 import re
 import signal
@@ -109,15 +108,6 @@ def quote(word: str) -> str:
     if re.fullmatch(r"[\w@%+=:,./-]+", word):
         return word
     return "'" + word.replace("'", "'\\''") + "'"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def wrap(script: str) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from converters.checksum import sha256_file
 from edge_vit.devices import packages, runner_build
-from edge_vit.devices.machine import MachineError, file_sha256, quote
+from edge_vit.devices.machine import MachineError, quote
 
 # LiteRT's own published builds, one folder a release.
 LITERT_BINARIES = "https://storage.googleapis.com/litert/binaries/{version}/android_arm64/{name}"
@@ -100,7 +101,7 @@ class LiteRTRunner:
 
     def __init__(self, program: Path, library: Path, version: str) -> None:
         self.program, self.library, self.version = program, library, version
-        self.sha256 = file_sha256(program)
+        self.sha256 = sha256_file(program)
 
     def files(self) -> dict[str, Path]:
         return {"litert_runner": self.program, "libLiteRt.so": self.library}
@@ -147,7 +148,7 @@ class BenchmarkModel:
 
     def __init__(self, program: Path, version: str) -> None:
         self.program, self.version = program, version
-        self.sha256 = file_sha256(program)
+        self.sha256 = sha256_file(program)
 
     def files(self) -> dict[str, Path]:
         return {"benchmark_model": self.program}
@@ -187,7 +188,7 @@ class ExecutorRunner:
 
     def __init__(self, program: Path, version: str, is_android: bool) -> None:
         self.program, self.version, self.is_android = program, version, is_android
-        self.sha256 = file_sha256(program)
+        self.sha256 = sha256_file(program)
         self.warmup_runs = 0
 
     def files(self) -> dict[str, Path]:
@@ -302,10 +303,10 @@ def download_benchmark_model(cache_dir: Path, version: str, base: str = LITERT_B
         program = part / "benchmark_model"
         program.write_bytes(data)
         program.chmod(0o755)
-        (part / "sha256").write_text(file_sha256(program) + "\n")
+        (part / "sha256").write_text(sha256_file(program) + "\n")
 
     folder = packages.once(cache_dir / f"benchmark_model-{version}-android-arm64", fill)
     program = folder / "benchmark_model"
-    if file_sha256(program) != (folder / "sha256").read_text().strip():
+    if sha256_file(program) != (folder / "sha256").read_text().strip():
         raise ValueError(f"{program} is not what was downloaded (SHA-256 differs); delete {folder}")
     return program

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import math
 import secrets
 import tempfile
@@ -11,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.checksum import sha256_file
 from converters.manifest import manifest_path
 from edge_vit.devices import host_run, tflite_file
 from edge_vit.devices.device_info import DeviceInfo, core_mask, probe, read_state
-from edge_vit.devices.machine import Machine, MachineError, file_sha256, quote
+from edge_vit.devices.machine import Machine, MachineError, quote
 from edge_vit.devices.records import Record
 from edge_vit.devices.runners import Call, ExecutorRunner, Output, Runner, Schedule, choose_runner, explain_failure
 from edge_vit.devices.via_app import UNPINNED, ViaAppRunner, explain
@@ -98,7 +100,7 @@ class Session:
         records = [
             Record(
                 model=model.name,
-                model_sha256=file_sha256(model),
+                model_sha256=sha256_file(model),
                 model_bytes=model.stat().st_size,
                 device_name=self.machine.name,
                 started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -277,7 +279,7 @@ class Session:
             local = Path(scratch) / "output"
             self.machine.pull(remote, local)
             record.output = local.read_bytes()
-        record.output_sha256 = host_run.sha256(record.output)
+        record.output_sha256 = hashlib.sha256(record.output).hexdigest()
 
     def _sustained(self, model: Path, record: Record, mask: int | None) -> None:
         """Run without a pause for minutes, to see what is left once the machine is warm."""

@@ -8,7 +8,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_vit.devices.machine import MachineError, file_sha256, quote
+from converters.checksum import sha256_file
+from edge_vit.devices.machine import MachineError, quote
 from edge_vit.devices.runners import Call, Output
 
 PACKAGE = "edgevit.demo"
@@ -42,7 +43,7 @@ class ViaAppRunner:
             if not path.is_file():
                 raise ValueError(f"no file {path}; measuring via the app takes a model with its manifest beside it")
         self.model, self.manifest, self.app, self.version = model, manifest, app, version
-        self.sha256 = file_sha256(app) if app else ""
+        self.sha256 = sha256_file(app) if app else ""
 
     def files(self) -> dict[str, Path]:
         """Return what goes to the phone besides the model."""

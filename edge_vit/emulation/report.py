@@ -1,11 +1,12 @@
 """Records and tables of emulated runs: instructions, never milliseconds."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge_vit.devices import compare, host_run
-from edge_vit.devices.machine import file_sha256
+from converters.checksum import sha256_file
+from edge_vit.devices import compare
 from edge_vit.emulation import tflite as emulation
 
 WHAT_IT_IS = "Emulated: instructions of one inference on one core, which say nothing of memory, caches and pipelines."
@@ -34,14 +35,14 @@ def measure(
             records.append(
                 {
                     "model": model.name,
-                    "model_sha256": file_sha256(model),
+                    "model_sha256": sha256_file(model),
                     "emulated": True,
                     "cpu": cpu,
                     "threads": 1,
                     "instructions": result.instructions,
                     "instructions_per_run": list(result.per_inference),
                     "against_first": round(result.instructions / base, 4),
-                    "output_sha256": host_run.sha256(result.output),
+                    "output_sha256": hashlib.sha256(result.output).hexdigest(),
                     "output_equals_host": equal,
                     "output_max_difference": difference,
                     "litert_version": toolchain.litert_version,

@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from converters.sqnr import sqnr_db
+
 ONE_SIDED_95 = 1.6448536269514722
 NUM_RESAMPLES = 10_000
 
@@ -176,10 +178,3 @@ def margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     others = logits.astype(np.float64)
     others[rows, labels] = -np.inf
     return logits[rows, labels] - others.max(1)
-
-
-def sqnr_db(reference: np.ndarray, other: np.ndarray) -> float:
-    """Return the signal-to-quantization-noise ratio; infinite for equal arrays."""
-    noise = float(np.square(reference.astype(np.float64) - other).sum())
-    signal = float(np.square(reference.astype(np.float64)).sum())
-    return 10.0 * math.log10(signal / noise) if noise and signal else (math.inf if not noise else -math.inf)

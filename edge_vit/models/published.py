@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
+from converters.checksum import sha256_file
+
 LICENCES = {
     "levit": "Apache-2.0",
     "efficientvit": "MIT",
@@ -117,7 +119,7 @@ def download_weights(
     path = folder / weights.filename
     _write(progress, f"{name}: {weights.url} (licence: {weights.licence})\n")
     if path.is_file():
-        digest = _sha256(path)
+        digest = sha256_file(path)
         fault = _fault(weights, path.stat().st_size, digest, _recorded(path))
         if not fault:
             _record(path, digest, progress)
@@ -200,11 +202,6 @@ def _recorded(path: Path) -> str:
     record = _record_path(path)
     words = record.read_text().split() if record.is_file() else []
     return words[0] if words else ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(progress: TextIO | None, text: str) -> None:

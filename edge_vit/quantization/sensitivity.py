@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from converters.sqnr import ratio_db
 from edge_vit.quantization.graph import export_graph, value_names
 
 # Above this a value counts as exact: pixels are integers, and rounding the first time is no loss to speak of.
@@ -37,7 +38,7 @@ def layer_sqnr(float_module: nn.Module, quantized: GraphModule, pixels: np.ndarr
             e, a = expected[node_name].double(), actual[node_name].double()
             signal[node_name] = signal.get(node_name, 0.0) + float(e.square().sum())
             noise[node_name] = noise.get(node_name, 0.0) + float((e - a).square().sum())
-    ratio = {n: min(_EXACT_DB, 10.0 * np.log10(max(signal[n], 1e-20) / max(noise[n], 1e-20))) for n in signal}
+    ratio = {n: min(_EXACT_DB, ratio_db(max(signal[n], 1e-20), max(noise[n], 1e-20))) for n in signal}
     losses = []
     for node in exported.graph.nodes:
         sources = [ratio[source.name] for source in node.all_input_nodes if source.name in ratio]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from converters import sqnr
+
 SIDE = 16
 
 
@@ -92,8 +94,4 @@ def torch_logits() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def sqnr_db() -> Callable[[np.ndarray, np.ndarray], float]:
-    def measure(expected: np.ndarray, outputs: np.ndarray) -> float:
-        noise = np.square(expected.astype(np.float64) - outputs).sum()
-        return float(10 * np.log10(np.square(expected.astype(np.float64)).sum() / max(noise, 1e-30)))
-
-    return measure
+    return sqnr.sqnr_db

@@ -117,7 +117,7 @@ def test_measures_two_models_and_tells_no_times(
         assert r["is_complete"] and r["emulated"] and r["mask"] == 1
         assert r["figures"] == {"num_samples": 2, "marks": ["emulated"]}
         assert r["rounds"] == [{"repeat": 0, "num_samples": 2}] and r["peak_kb"] is None
-    assert records[1]["output_sha256"] == host_run.sha256(host_run.reference_output(tiny_int8, inputs))
+    assert records[1]["output_sha256"] == hashlib.sha256(host_run.reference_output(tiny_int8, inputs)).hexdigest()
     assert records[1]["output_equals_host"] is True
     assert records[0]["output_max_difference"] < 1e-5
     table = (tmp_path / "results.md").read_text()

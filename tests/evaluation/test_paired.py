@@ -14,7 +14,6 @@ from edge_vit.evaluation.paired import (
     judge,
     margins,
     mcnemar_p,
-    sqnr_db,
 )
 
 
@@ -117,12 +116,6 @@ def test_figures_of_a_comparison():
 def test_margin_is_to_the_best_other_class():
     logits = np.array([[3.0, 1.0, 2.5], [0.0, 4.0, 5.0]], np.float32)
     assert margins(logits, np.array([0, 0])).tolist() == [0.5, -5.0]
-
-
-def test_sqnr_in_decibels():
-    signal = np.ones((4, 5), np.float32)
-    assert sqnr_db(signal, signal * 1.1) == pytest.approx(20.0, abs=1e-4)
-    assert sqnr_db(signal, signal) == math.inf and sqnr_db(0 * signal, signal) == -math.inf
 
 
 def test_arrays_that_do_not_fit_are_refused():

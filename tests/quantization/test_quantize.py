@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, normalise
-from edge_vit.evaluation.paired import sqnr_db
+from converters.sqnr import sqnr_db
 from edge_vit.quantization.checkpoint import load_into_graph, pack, quantized_weight_names, ranges_from, unpack
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.plan import make_plan

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from converters.checksum import sha256_file
 from converters.executorch import clean_up as xnnpack_graph
 from converters.executorch import lower as to_executorch
 from converters.executorch import run as run_executorch
 from converters.executorch.clean_up import cancel_turns, pack_along_rows
 from converters.executorch.lower import ExecuTorchOptions, convert, make_options
-from converters.manifest import sha256_file
 
 pytestmark = [
     pytest.mark.needs_executorch,
