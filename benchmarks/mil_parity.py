@@ -80,7 +80,7 @@ def measure(name: str) -> dict[str, Any]:
     from calibration.preprocess import Preprocess
     from converters.coreml import lower as to_coreml
     from converters.coreml.mil.interpreter import load
-    from edge_vit.deployment.verify import drawn_pictures
+    from edge_vit.deployment.pictures import drawn_pictures
 
     num_params, side, model, options = build(name)
     result: dict[str, Any] = {"model": name, "params": num_params, "difference": None}

@@ -22,9 +22,10 @@ import numpy as np
 from turns import children_seconds, time_in_turns
 
 from converters.artefact import open_artefact
-from edge_vit import accuracy
-from edge_vit.deployment.verify import load_pictures
+from edge_vit import api
+from edge_vit.deployment.pictures import load_pictures
 from edge_vit.emulation import tflite as emulation
+from edge_vit.evaluation.comparison import AccuracyConfig
 
 BACKENDS = ("litert-torch", "onnx2tf")
 PRECISIONS = ("fp32", "int8")
@@ -65,10 +66,8 @@ def top1(path: Path, float_path: Path, args: argparse.Namespace) -> float | None
     """Return top-1 in percent; None for weights that learnt nothing."""
     if open_artefact(path).manifest.weights.source == "random":
         return None
-    config = accuracy.AccuracyConfig(
-        artefact=path, float_artefact=float_path, data=args.data, limit=args.limit, threads=1
-    )
-    return accuracy.run(config).overall.artefact_top1
+    config = AccuracyConfig(artefact=path, float_artefact=float_path, data=args.data, limit=args.limit, threads=1)
+    return api.evaluate(config).overall.artefact_top1
 
 
 def agreement(paths: list[Path], args: argparse.Namespace) -> float:

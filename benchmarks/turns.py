@@ -8,7 +8,7 @@ from pathlib import Path
 
 from calibration.preprocess import Preprocess
 from converters.artefact import open_artefact
-from edge_vit.deployment.verify import drawn_pictures
+from edge_vit.deployment.pictures import drawn_pictures
 
 _WARM_UP_TURNS = 20
 

@@ -7,94 +7,20 @@ target from the same graph and compares them.
 """
 
 import argparse
+import dataclasses
 import json
 import shlex
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from edge_vit.deployment.targets import ALL, Precision, backends_of, find_roads, target_names
+from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES, NUM_COMPARED_PICTURES, ConvertConfig, ConvertResult
+from edge_vit.deployment.targets import ALL, backends_of, target_names
 
 if TYPE_CHECKING:
-    from converters.manifest import Manifest
-    from edge_vit.deployment.agreement import Agreement
-    from edge_vit.deployment.steps import Converted, Prepared
+    from edge_vit.deployment.request import ConvertedSet
 
-NUM_CALIBRATION_PICTURES = 128
-NUM_COMPARED_PICTURES = 2000
 NOTHING_WRITTEN = "interrupted; nothing was written"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConvertConfig:
-    """One conversion; see `--help` for each field."""
-
-    model: str
-    target: str
-    backend: str = ""
-    precision: Precision = "fp32"
-    weights: str = "auto"
-    calib: Path | None = None
-    calib_images: int = NUM_CALIBRATION_PICTURES
-    calib_method: Literal["mse", "percentile", "min_max"] = "mse"
-    data: Path | None = None
-    data_images: int = NUM_COMPARED_PICTURES
-    resolution: int | None = None
-    float_between: Literal["fp16", "fp32"] = "fp16"
-    etrecord: Path | None = None
-    android: Path | None = None
-    output_dir: Path = Path("artifacts")
-    explain: bool = False
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        roads = self.roads()
-        for name in ("calib_images", "data_images"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not allowed; use 1 or more")
-        if self.explain and self.precision != "int8":
-            raise ValueError("--explain shows where int8 loses accuracy; add --int8")
-        targets = [target for target, _ in roads]
-        if self.etrecord is not None and "executorch" not in targets:
-            raise ValueError(f"--etrecord is ExecuTorch's; {self.target} writes none")
-        if self.android is not None and targets == ["coreml"]:
-            raise ValueError("--android takes what Android runs, tflite or executorch; coreml is for Apple's systems")
-
-    def roads(self) -> tuple[tuple[str, str], ...]:
-        """Return the keys of TARGETS that are asked for."""
-        return find_roads(self.target, self.backend, self.precision)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConvertResult:
-    """What was written.
-
-    Attributes:
-        sqnr_to_graph_db: The file against the torch graph it was lowered from.
-        slow_path: Operators that the runtime's fast kernels do not take, with the reason.
-        layers: Where signal is lost, with --explain.
-        android: What became part of the app, with --android.
-    """
-
-    artefact: Path
-    manifest_path: Path
-    manifest: "Manifest"
-    notes: tuple[str, ...]
-    sqnr_to_graph_db: float
-    slow_path: tuple[str, ...]
-    seconds: float
-    layers: tuple[tuple[str, float], ...] = ()
-    android: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConvertedSet:
-    """One graph in every format, and how far the files agree."""
-
-    results: tuple[ConvertResult, ...]
-    agreement: "Agreement"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -158,85 +84,6 @@ def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(config: ConvertConfig) -> ConvertResult:
-    """Convert to one target, verify and describe; file and manifest appear together or not at all.
-
-    Raises:
-        ValueError: If model, weights, data or folder do not fit; the message says what to do.
-        ImportError: If the target's package is missing; the message names the extra.
-        RuntimeError: If the written file does not compute what it should.
-    """
-    if config.target == ALL:
-        raise ValueError(f"run() converts to one target; use run_all() for {ALL}")
-    return _run(config)[0][0]
-
-
-def run_all(config: ConvertConfig) -> ConvertedSet:
-    """Convert the same graph to every target and compare the files; all appear or none. Raises as `run`."""
-    results, agreement = _run(config)
-    assert agreement is not None
-    return ConvertedSet(results=tuple(results), agreement=agreement)
-
-
-def _run(config: ConvertConfig) -> "tuple[list[ConvertResult], Agreement | None]":
-    from converters.result import staging
-    from edge_vit.deployment.steps import convert_one, explain, prepare
-
-    started = time.perf_counter()
-    if config.android is not None:
-        from edge_vit.deployment.android import check_project
-
-        check_project(config.android)
-    agreement = None
-    with staging(config.output_dir, ".converting-") as folder:
-        prepared = prepare(config)
-        written: list[tuple[Converted, float]] = []
-        for road in config.roads():
-            written.append((convert_one(config, prepared, road, folder), time.perf_counter() - started))
-            started = time.perf_counter()
-        if config.target == ALL:
-            from edge_vit.deployment.agreement import compare
-
-            agreement = compare(config, prepared, [converted for converted, _ in written])
-        layers = explain(prepared) if config.explain else ()
-        return [_publish(config, prepared, one, layers, seconds) for one, seconds in written], agreement
-
-
-def _publish(
-    config: ConvertConfig,
-    prepared: "Prepared",
-    converted: "Converted",
-    layers: tuple[tuple[str, float], ...],
-    seconds: float,
-) -> ConvertResult:
-    from converters.manifest import manifest_path
-    from converters.result import publish
-
-    final = config.output_dir / converted.path.name
-    publish(converted.path, final)
-    publish(manifest_path(converted.path), manifest_path(final))
-    return ConvertResult(
-        artefact=final,
-        manifest_path=manifest_path(final),
-        manifest=converted.manifest,
-        notes=prepared.float_model.notes,
-        sqnr_to_graph_db=converted.sqnr_to_graph_db,
-        slow_path=converted.slow_path,
-        seconds=seconds,
-        layers=layers,
-        android=_put_into_app(config.android, final, converted.manifest.target),
-    )
-
-
-def _put_into_app(app: Path | None, artefact: Path, target: str) -> str:
-    if app is None or target == "coreml":
-        return ""
-    from edge_vit.deployment import android
-
-    (put,) = android.run(android.AndroidConfig(artefacts=(artefact,), into=app)).put
-    return str(app / android.ASSETS.parent / put.asset)
-
-
 def report(result: ConvertResult) -> list[str]:
     """Return the printed summary, line by line."""
     manifest, operators = result.manifest, result.manifest.operators
@@ -285,7 +132,9 @@ def _some(names: tuple[str, ...], most: int = 3) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code: 1 when a file does not compute what it should, 2 for misuse."""
     from converters.result import remove_staging
+    from edge_vit import api
     from edge_vit.deployment.interrupt import EXIT_CODE, heeded
 
     arguments = vars(build_parser().parse_args(argv))
@@ -294,28 +143,32 @@ def main(argv: list[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "edge_vit.convert", *words])
     with heeded(remove_staging, NOTHING_WRITTEN) as heed:
         try:
-            lines = _convert_and_describe(ConvertConfig(**arguments, command=command), as_json)
+            converted = api.export(ConvertConfig(**arguments, command=command), _say)
         except (ValueError, ImportError, RuntimeError, KeyboardInterrupt) as e:
             if heed.was_pressed or isinstance(e, KeyboardInterrupt):
                 print(NOTHING_WRITTEN, file=sys.stderr)
                 return EXIT_CODE
             print(f"error: {e}", file=sys.stderr)
             return 1 if isinstance(e, RuntimeError) else 2
-    print("\n".join(lines))
+    print("\n".join(_lines(converted, as_json)))
     return 0
 
 
-def _convert_and_describe(config: ConvertConfig, as_json: bool) -> list[str]:
-    if config.target != ALL:
-        result = run(config)
+def _lines(converted: "ConvertedSet", as_json: bool) -> list[str]:
+    """Return what is printed: the manifest or the summary of one file; of several also how they compare."""
+    if converted.agreement is None:
+        (result,) = converted.results
         return [result.manifest.to_json()] if as_json else report(result)
-    from edge_vit.deployment.agreement import table, to_json
-
-    converted = run_all(config)
     if as_json:
-        return [json.dumps(to_json(converted.agreement), indent=2, allow_nan=False)]
+        return [json.dumps(dataclasses.asdict(converted.agreement), indent=2, allow_nan=False)]
+    from edge_vit.deployment.agreement import table
+
     lines = [line for result in converted.results for line in report(result)]
     return [*lines, *table(converted.agreement)]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

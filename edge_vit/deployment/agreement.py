@@ -1,25 +1,18 @@
 """Compare files of one graph in several formats: their numbers on the same pictures, and their integers' grids."""
 
 import itertools
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch.fx import GraphModule
 
-from calibration.dataset import BatchLoader, choose, list_images
-from converters.artefact import open_artefact
+from converters.artefact import Artefact, open_artefact
 from converters.grids import GridComparison, compare_operators, read_operators
-from converters.manifest import MAX_SQNR_DB
+from converters.manifest import MAX_SQNR_DB, Manifest
 from converters.sqnr import sqnr_db
-from edge_vit.quantization.pipeline import run_pixels
-
-if TYPE_CHECKING:
-    from edge_vit.convert import ConvertConfig
-    from edge_vit.deployment.steps import Converted, Prepared
 
 _SHOWN = 8
 
@@ -67,25 +60,41 @@ class Agreement:
     pairs: tuple[PairResult, ...]
 
 
-def compare(config: "ConvertConfig", prepared: "Prepared", converted: "Sequence[Converted]") -> Agreement:
-    """Run all files on the same pictures and read their grids back.
+def compare(
+    paths: Sequence[Path],
+    graph: GraphModule | None,
+    run_float: Callable[[np.ndarray], np.ndarray],
+    batches: Iterable[np.ndarray],
+    kind: str,
+) -> Agreement:
+    """Run files of one graph, one a target, on the same pictures and read their grids back.
+
+    Args:
+        paths: The files, each with its manifest beside it.
+        graph: The int8 graph that they were lowered from; None for a float precision.
+        run_float: The float model: pixels (B, R, R, 3), uint8, to logits (B, classes).
+        batches: Pixels (B, R, R, 3), uint8.
+        kind: What the pictures are, as `Pictures.kind` says it.
 
     Raises:
-        ValueError: If the folder of pictures holds none that can be read.
+        ValueError: If there is no picture that can be read.
     """
-    logits, data = _all_logits(config, prepared, converted)
-    floats = logits.pop("float")
-    graph_operators = []
-    if prepared.quantized is not None:
+    artefacts = {path: open_artefact(path) for path in paths}
+    floats, logits = _all_logits(artefacts, run_float, batches)
+    graph_operators = None
+    if graph is not None:
         from converters.passes import grids as grids_graph
 
-        graph_operators = grids_graph.read(prepared.quantized.graph)
-    files = []
-    for one in converted:
-        outputs = logits[one.manifest.target]
-        files.append(_file_result(one, floats, outputs, graph_operators if prepared.quantized else None))
-    pairs = tuple(_pair(logits, a, b) for a, b in itertools.combinations([f.target for f in files], 2))
-    return Agreement(data=data, num_images=len(floats), num_grids=len(graph_operators), files=tuple(files), pairs=pairs)
+        graph_operators = grids_graph.read(graph)
+    manifests = {path: artefact.manifest for path, artefact in artefacts.items()}
+    pairs = itertools.combinations(paths, 2)
+    return Agreement(
+        data=f"{len(floats)} {kind}",
+        num_images=len(floats),
+        num_grids=len(graph_operators or ()),
+        files=tuple(_file_result(p, manifests[p], floats, logits[p], graph_operators) for p in paths),
+        pairs=tuple(_pair(manifests[a].target, manifests[b].target, logits[a], logits[b]) for a, b in pairs),
+    )
 
 
 def table(agreement: Agreement) -> list[str]:
@@ -109,10 +118,6 @@ def table(agreement: Agreement) -> list[str]:
     return lines
 
 
-def to_json(agreement: Agreement) -> dict[str, Any]:
-    return asdict(agreement)
-
-
 def _grids(grids: GridComparison, total: int) -> str:
     return f"all {total} equal" if grids.is_equal else f"{grids.shared} of {total} equal"
 
@@ -127,24 +132,23 @@ def _not_shared(file: FileResult) -> list[str]:
     return lines
 
 
-def _file_result(one: "Converted", floats: np.ndarray, outputs: np.ndarray, graph: Any) -> FileResult:
-    operators = one.manifest.operators
+def _file_result(path: Path, manifest: Manifest, floats: np.ndarray, outputs: np.ndarray, graph: Any) -> FileResult:
+    operators = manifest.operators
     by_precision = [(p, n) for counts in operators.counts.values() for p, n in counts.items()]
     return FileResult(
-        target=one.manifest.target,
-        file=one.path.name,
-        num_bytes=one.manifest.file.num_bytes,
+        target=manifest.target,
+        file=path.name,
+        num_bytes=manifest.file.num_bytes,
         operators=sum(n for _, n in by_precision),
         int8_operators=sum(n for p, n in by_precision if p == "int8"),
         delegate_calls=operators.delegate_calls,
         sqnr_db=round(float(np.clip(sqnr_db(floats, outputs), -MAX_SQNR_DB, MAX_SQNR_DB)), 2),
         float_agreement=float((floats.argmax(1) == outputs.argmax(1)).mean()),
-        grids=None if graph is None else compare_operators(graph, read_operators(one.path)),
+        grids=None if graph is None else compare_operators(graph, read_operators(path)),
     )
 
 
-def _pair(logits: dict[str, np.ndarray], first: str, second: str) -> PairResult:
-    a, b = logits[first], logits[second]
+def _pair(first: str, second: str, a: np.ndarray, b: np.ndarray) -> PairResult:
     return PairResult(
         first=first,
         second=second,
@@ -154,31 +158,13 @@ def _pair(logits: dict[str, np.ndarray], first: str, second: str) -> PairResult:
 
 
 def _all_logits(
-    config: "ConvertConfig", prepared: "Prepared", converted: "Sequence[Converted]"
-) -> tuple[dict[str, np.ndarray], str]:
-    """Return logits by target and under "float", and what the pictures are."""
-    if config.data is None:
-        pictures = prepared.pictures
-        runs = {one.manifest.target: open_artefact(one.path).run(pictures.pixels) for one in converted}
-        return runs | {"float": prepared.float_logits}, pictures.description
-    artefacts = {one.manifest.target: open_artefact(one.path) for one in converted}
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*artefacts, "float")}
-    for pixels in _batches(config, prepared, config.data):
-        parts["float"].append(run_pixels(prepared.float_model.module, pixels))
-        for name, artefact in artefacts.items():
-            parts[name].append(artefact.run(pixels))
-    logits = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return logits, f"{len(logits['float'])} pictures of {config.data.resolve().name}/"
-
-
-def _batches(config: "ConvertConfig", prepared: "Prepared", folder: Path) -> Iterator[np.ndarray]:
-    """Yield pictures of --data, saying now and then how far it got."""
-    images = choose(list_images(folder), config.data_images)
-    done, said = 0, time.monotonic()
-    print(f"comparing on {len(images)} pictures of {folder.resolve().name}/", file=sys.stderr, flush=True)
-    for batch in BatchLoader(images, prepared.float_model.preprocess):
-        yield batch.pixels
-        done += len(batch.pixels)
-        if time.monotonic() - said > 30:
-            said = time.monotonic()
-            print(f"{done}/{len(images)} pictures", file=sys.stderr, flush=True)
+    artefacts: dict[Path, Artefact], run_float: Callable[[np.ndarray], np.ndarray], batches: Iterable[np.ndarray]
+) -> tuple[np.ndarray, dict[Path, np.ndarray]]:
+    """Return the float model's logits and every file's."""
+    floats: list[np.ndarray] = []
+    parts: dict[Path, list[np.ndarray]] = {path: [] for path in artefacts}
+    for pixels in batches:
+        floats.append(run_float(pixels))
+        for path, artefact in artefacts.items():
+            parts[path].append(artefact.run(pixels))
+    return np.concatenate(floats), {path: np.concatenate(arrays) for path, arrays in parts.items()}

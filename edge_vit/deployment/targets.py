@@ -1,4 +1,4 @@
-"""What can be converted to: a target, the back end that makes its file, and how that back end is asked.
+"""What can be converted to: a target, the backend that makes its file, and how that backend is asked.
 
 Importing this loads no runtime; a converter is imported when its target is chosen.
 """
@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetSpec:
-    """A target's road: its converter ("module", imported when chosen), file suffix, precisions and options."""
+    """One backend of a target: its converter ("module", imported when chosen), file suffix, precisions and options."""
 
     module: str
     suffix: str
@@ -66,7 +66,7 @@ def _coreml(request: Request) -> Any:
     )
 
 
-# (target, back end) -> road. A target's first back end is its default.
+# (target, backend) -> how. A target's first backend is its default.
 TARGETS: dict[tuple[str, str], TargetSpec] = {
     ("tflite", "litert-torch"): TargetSpec(
         module="converters.tflite.lower", suffix=".tflite", precisions=("fp32", "fp16", "int8"), options=_tflite
@@ -89,18 +89,18 @@ def target_names() -> tuple[str, ...]:
 
 
 def backends_of(target: str) -> tuple[str, ...]:
-    """Return a target's back ends, the default first."""
+    """Return a target's backends, the default first."""
     return tuple(backend for name, backend in TARGETS if name == target)
 
 
-def find_roads(target: str, backend: str, precision: Precision) -> tuple[tuple[str, str], ...]:
+def find_backends(target: str, backend: str, precision: Precision) -> tuple[tuple[str, str], ...]:
     """Return the keys of TARGETS that a command asks for: one, or one a target for "all".
 
     Args:
         backend: "" for the target's default.
 
     Raises:
-        ValueError: If there is no such target, back end or precision.
+        ValueError: If there is no such target, backend or precision.
     """
     names = target_names()
     if target != ALL and target not in names:
@@ -109,14 +109,14 @@ def find_roads(target: str, backend: str, precision: Precision) -> tuple[tuple[s
         raise ValueError(f"unknown target {target!r}; choose from {', '.join(names)}, {ALL}{hint}")
     if target == ALL and backend:
         raise ValueError(f"--backend {backend} belongs to one target; name it with --target in place of {ALL}")
-    roads = [(name, backend or backends_of(name)[0]) for name in (names if target == ALL else (target,))]
-    for name, chosen in roads:
+    pairs = [(name, backend or backends_of(name)[0]) for name in (names if target == ALL else (target,))]
+    for name, chosen in pairs:
         if (name, chosen) not in TARGETS:
-            raise ValueError(f"{name} has no back end {chosen!r}; it has {', '.join(backends_of(name))}")
+            raise ValueError(f"{name} has no backend {chosen!r}; it has {', '.join(backends_of(name))}")
         allowed = TARGETS[name, chosen].precisions
         if precision not in allowed:
             raise ValueError(f"{name} has no {precision}; it has {', '.join(allowed)}")
-    return tuple(roads)
+    return tuple(pairs)
 
 
 def unique_labels(classes: "Sequence[ClassLabel]") -> tuple[str, ...]:

@@ -5,19 +5,19 @@ import importlib.util
 import pytest
 
 from converters.manifest import ClassLabel
-from edge_vit.deployment.targets import TARGETS, find_roads, target_names, unique_labels
+from edge_vit.deployment.targets import TARGETS, find_backends, target_names, unique_labels
 
 
-def test_every_target_has_a_default_back_end():
+def test_every_target_has_a_default_backend():
     assert target_names() == ("tflite", "executorch", "coreml")
     for target in target_names():
-        ((name, backend),) = find_roads(target, "", "int8")
+        ((name, backend),) = find_backends(target, "", "int8")
         assert name == target and (name, backend) in TARGETS
-        assert find_roads(target, backend, "fp32") == ((target, backend),)
+        assert find_backends(target, backend, "fp32") == ((target, backend),)
 
 
 def test_all_is_each_target_once():
-    assert [target for target, _ in find_roads("all", "", "int8")] == list(target_names())
+    assert [target for target, _ in find_backends("all", "", "int8")] == list(target_names())
 
 
 def test_converters_exist():
@@ -32,13 +32,13 @@ def test_converters_exist():
         (("onnx", "", "fp32"), "unknown target 'onnx'; choose from"),
         (("executorch", "", "fp16"), "executorch has no fp16; it has fp32, int8"),
         (("all", "", "fp16"), "executorch has no fp16"),
-        (("coreml", "xnnpack", "fp16"), "coreml has no back end 'xnnpack'; it has coremltools"),
+        (("coreml", "xnnpack", "fp16"), "coreml has no backend 'xnnpack'; it has coremltools"),
         (("all", "xnnpack", "int8"), "--backend xnnpack belongs to one target; name it with --target in place of all"),
     ],
 )
 def test_what_there_is_not_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        find_roads(*arguments)
+        find_backends(*arguments)
 
 
 def test_labels_that_several_classes_share_get_their_ids():

@@ -9,7 +9,8 @@ from PIL import Image
 
 from converters import manifest as m
 from converters.artefact import open_artefact
-from edge_vit import accuracy
+from edge_vit import accuracy, api
+from edge_vit.evaluation.comparison import AccuracyConfig, load_float_reference
 
 pytestmark = pytest.mark.needs_tflite
 
@@ -95,13 +96,13 @@ def test_equal_models_are_valid_json(artefacts, data, capsys):
 
 def test_limit_is_balanced_and_subset_of_classes_is_fine(artefacts, data):
     fill(data, "red", 200, 10, 8)
-    result = accuracy.run(
-        accuracy.AccuracyConfig(artefact=artefacts["shifted"], data=data, float_artefact=artefacts["float"], limit=3)
+    result = api.evaluate(
+        AccuracyConfig(artefact=artefacts["shifted"], data=data, float_artefact=artefacts["float"], limit=3)
     )
     assert result.overall.num_images == 3 and [entry.id for entry in result.classes] == ["red"]
     fill(data, "blue", 10, 200, 2)
-    result = accuracy.run(
-        accuracy.AccuracyConfig(artefact=artefacts["shifted"], data=data, float_artefact=artefacts["float"], limit=4)
+    result = api.evaluate(
+        AccuracyConfig(artefact=artefacts["shifted"], data=data, float_artefact=artefacts["float"], limit=4)
     )
     assert [entry.num_images for entry in result.classes] == [2, 2]
 
@@ -180,11 +181,11 @@ def test_float_reference_is_the_torch_model(artefacts, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = model(torch.from_numpy(normalise(images, settings))).numpy()
-    reference = accuracy.load_float_reference(made)
+    reference = load_float_reference(made)
     np.testing.assert_allclose(reference(images), expected, atol=2e-3 * np.abs(expected).max())  # Stored as halves.
     path.write_bytes(b"other")
     with pytest.raises(ValueError, match=r"weights\.safetensors is not the file that was converted \(sha256 differs\)"):
-        accuracy.load_float_reference(made)
+        load_float_reference(made)
 
 
 def test_pictures_reach_the_runtime_unchanged(artefacts):

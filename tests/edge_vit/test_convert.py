@@ -15,7 +15,8 @@ from PIL import Image
 from converters import manifest as manifests
 from converters.artefact import open_artefact
 from converters.tflite.inspect import inspect
-from edge_vit import convert
+from edge_vit import api, convert
+from edge_vit.deployment.request import ConvertConfig
 
 pytestmark = pytest.mark.needs_tflite
 SMALL = ["levit_128s", "--target", "tflite", "--resolution", "96"]
@@ -52,7 +53,8 @@ def int8(tmp_path_factory, pictures, weights):
     words = [*SMALL, *flags]
     config = vars(convert.build_parser().parse_args(words))
     config.pop("json")
-    return convert.run(convert.ConvertConfig(**config, command="test"))
+    (result,) = api.export(ConvertConfig(**config, command="test")).results
+    return result
 
 
 def test_everything_heavy_is_int8(int8):
@@ -126,7 +128,7 @@ def test_fp16_stores_half_and_computes_the_same(tmp_path, weights, capsys):
         (["levit_128s", "--target", "coreml", "--android", "android_demo"], "--android takes what Android runs"),
         ([*SMALL, "--android", "nowhere"], "nowhere is not the app's project: it has no app/src/main"),
         (["levit_128s", "--target", "executorch", "--fp16"], "executorch has no fp16; it has fp32, int8"),
-        ([*SMALL, "--backend", "tvm"], "tflite has no back end 'tvm'; it has litert-torch"),
+        ([*SMALL, "--backend", "tvm"], "tflite has no backend 'tvm'; it has litert-torch"),
     ],
 )
 def test_misuse_is_one_line_and_code_2(tmp_path, capsys, words, message):

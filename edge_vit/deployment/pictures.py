@@ -1,0 +1,103 @@
+"""The pictures of a conversion: to choose ranges from, to verify files on, to compare them on."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from calibration.dataset import BatchLoader, SkippedImage, choose, list_images, skipped_lines
+from calibration.preprocess import Preprocess, resize_and_crop
+
+NUM_PICTURES = 32  # to verify on
+_SAID_EVERY_S = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pictures:
+    """Pixels (N, R, R, 3), uint8, and what kind of pictures they are: "drawn pictures", "pictures of val/"."""
+
+    pixels: np.ndarray
+    kind: str
+    skipped: tuple[SkippedImage, ...] = ()
+
+    @property
+    def description(self) -> str:
+        return f"{len(self.pixels)} {self.kind}"
+
+    def split(self, at: int) -> "tuple[Pictures, Pictures]":
+        """Return the first `at` pictures and the rest; from the end where `at` is negative."""
+        return replace(self, pixels=self.pixels[:at]), replace(self, pixels=self.pixels[at:])
+
+
+def load_pictures(folder: Path, preprocess: Preprocess, count: int, seed: int = 0) -> Pictures:
+    """Take `count` pictures of a folder, balanced over its class folders.
+
+    Raises:
+        ValueError: If the folder holds none that can be read.
+    """
+    loader = BatchLoader(choose(list_images(folder), count, seed=seed), preprocess)
+    pixels = np.concatenate([batch.pixels for batch in loader])
+    return Pictures(pixels=pixels, kind=pictures_of(folder), skipped=tuple(loader.skipped))
+
+
+def drawn_pictures(preprocess: Preprocess, count: int = 16) -> Pictures:
+    """Draw pictures, so that a conversion can be verified without any data: two subjects in various light."""
+    from PIL import ImageEnhance
+
+    from edge_vit.evaluation.drawing import SUBJECTS, draw
+
+    pixels = []
+    for i in range(count):
+        picture = draw(SUBJECTS[i % len(SUBJECTS)])
+        margin = 10 * (i // 2)
+        picture = picture.crop((margin, margin // 2, picture.width - margin // 3, picture.height - margin))
+        picture = ImageEnhance.Brightness(picture).enhance(0.7 + 0.05 * i)
+        pixels.append(resize_and_crop(picture, preprocess))
+    return Pictures(pixels=np.stack(pixels), kind="drawn pictures")
+
+
+def choose_pictures(
+    preprocess: Preprocess, calib: Path | None, calib_images: int, data: Path | None, say: Callable[[str], None]
+) -> tuple[Pictures | None, Pictures]:
+    """Return the pictures to calibrate on, None without `calib`, and those to verify on; a folder is read once.
+
+    Verification takes those of `data`, else others of `calib` than the ranges are chosen from, as far as it goes, else
+    drawn ones.
+
+    Raises:
+        ValueError: If a folder holds no picture that can be read.
+    """
+    calibration = None
+    if calib is not None:
+        both = load_pictures(calib, preprocess, calib_images + NUM_PICTURES)
+        for line in skipped_lines(both.skipped):
+            say(line)
+        calibration, rest = both.split(calib_images)
+        others = rest if len(rest.pixels) >= NUM_PICTURES else both.split(-NUM_PICTURES)[1]
+    if data is not None:
+        return calibration, load_pictures(data, preprocess, NUM_PICTURES)
+    return calibration, drawn_pictures(preprocess) if calibration is None else others
+
+
+def batches_of(folder: Path, preprocess: Preprocess, count: int, say: Callable[[str], None]) -> Iterator[np.ndarray]:
+    """Yield pixels (B, R, R, 3), uint8, of at most `count` pictures, saying now and then how far it got.
+
+    Raises:
+        ValueError: If the folder holds no picture that can be read.
+    """
+    images = choose(list_images(folder), count)
+    done, said = 0, time.monotonic()
+    say(f"comparing on {len(images)} {pictures_of(folder)}")
+    for batch in BatchLoader(images, preprocess):
+        yield batch.pixels
+        done += len(batch.pixels)
+        if time.monotonic() - said > _SAID_EVERY_S:
+            said = time.monotonic()
+            say(f"{done}/{len(images)} pictures")
+
+
+def pictures_of(folder: Path) -> str:
+    """Return what `Pictures.kind` says of a folder's pictures."""
+    return f"pictures of {folder.resolve().name}/"

@@ -1,0 +1,87 @@
+"""What a conversion is asked for, and what comes of it. Importing this loads no runtime."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edge_vit.deployment.targets import Precision, find_backends
+
+if TYPE_CHECKING:
+    from converters.manifest import Manifest
+    from edge_vit.deployment.agreement import Agreement
+
+NUM_CALIBRATION_PICTURES = 128
+NUM_COMPARED_PICTURES = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertConfig:
+    """One conversion; `python -m edge_vit.convert --help` says what each field is.
+
+    Raises:
+        ValueError: If values are not allowed or do not go together.
+    """
+
+    model: str
+    target: str
+    backend: str = ""
+    precision: Precision = "fp32"
+    weights: str = "auto"
+    calib: Path | None = None
+    calib_images: int = NUM_CALIBRATION_PICTURES
+    calib_method: Literal["mse", "percentile", "min_max"] = "mse"
+    data: Path | None = None
+    data_images: int = NUM_COMPARED_PICTURES
+    resolution: int | None = None
+    float_between: Literal["fp16", "fp32"] = "fp16"
+    etrecord: Path | None = None
+    android: Path | None = None
+    output_dir: Path = Path("artifacts")
+    explain: bool = False
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        targets = [target for target, _ in self.backends()]
+        for name in ("calib_images", "data_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not allowed; use 1 or more")
+        if self.explain and self.precision != "int8":
+            raise ValueError("--explain shows where int8 loses accuracy; add --int8")
+        if self.etrecord is not None and "executorch" not in targets:
+            raise ValueError(f"--etrecord is ExecuTorch's; {self.target} writes none")
+        if self.android is not None and targets == ["coreml"]:
+            raise ValueError("--android takes what Android runs, tflite or executorch; coreml is for Apple's systems")
+
+    def backends(self) -> tuple[tuple[str, str], ...]:
+        """Return the keys of TARGETS that are asked for."""
+        return find_backends(self.target, self.backend, self.precision)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertResult:
+    """What was written for one target.
+
+    Attributes:
+        sqnr_to_graph_db: The file against the torch graph it was lowered from.
+        slow_path: Operators that the runtime's fast kernels do not take, with the reason.
+        layers: Where signal is lost, with `explain`.
+        android: What became part of the app, with `android`.
+    """
+
+    artefact: Path
+    manifest_path: Path
+    manifest: "Manifest"
+    notes: tuple[str, ...]
+    sqnr_to_graph_db: float
+    slow_path: tuple[str, ...]
+    seconds: float
+    layers: tuple[tuple[str, float], ...] = ()
+    android: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertedSet:
+    """One graph in every format that was asked for; how far the files agree, for the target "all" alone."""
+
+    results: tuple[ConvertResult, ...]
+    agreement: "Agreement | None"
