@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 when a file does not compute what it should, 2 for misuse."""
     from converters.result import remove_staging
     from edge_vit import api
-    from edge_vit.deployment.interrupt import EXIT_CODE, heeded
+    from edge_vit.console.interrupt import EXIT_CODE, heeded
 
     arguments = vars(build_parser().parse_args(argv))
     as_json = arguments.pop("json")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from edge_vit.deployment import interrupt
+from edge_vit.console import interrupt
 
 SWALLOWS = """
     while time.monotonic() < end:
@@ -33,7 +33,7 @@ def press_once(tmp_path, body, number=signal.SIGINT):
     script = textwrap.dedent("""
         import sys, time
         from pathlib import Path
-        from edge_vit.deployment.interrupt import heeded
+        from edge_vit.console.interrupt import heeded
 
         def clean_up():
             Path(sys.argv[1], "cleaned").touch()

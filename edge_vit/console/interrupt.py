@@ -21,11 +21,12 @@ class Heed:
 
 
 @contextlib.contextmanager
-def heeded(clean_up: Callable[[], None], last_words: str) -> Iterator[Heed]:
+def heeded(clean_up: Callable[[], None], last_words: str, *, is_forced: bool = True) -> Iterator[Heed]:
     """Within the block, end the program at the first Ctrl-C or SIGTERM, whatever becomes of the exception.
 
     KeyboardInterrupt is raised as ever. Lowering tools call Python from C++ and may lose it there; if the block still
-    runs PATIENCE_S seconds later, `clean_up` is called, `last_words` are printed and the process ends.
+    runs PATIENCE_S seconds later, `clean_up` is called, `last_words` are printed and the process ends. With `is_forced`
+    off the block takes as long as its own cleaning up needs.
     """
     heed = Heed()
     ends_it: list[threading.Timer] = []
@@ -38,12 +39,12 @@ def heeded(clean_up: Callable[[], None], last_words: str) -> Iterator[Heed]:
         os._exit(EXIT_CODE)
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
-        if not heed.was_pressed:
-            heed.was_pressed = True
+        if not heed.was_pressed and is_forced:
             timer = threading.Timer(PATIENCE_S, give_up)
             timer.daemon = True
             timer.start()
             ends_it.append(timer)
+        heed.was_pressed = True
         raise KeyboardInterrupt
 
     # Elsewhere than in the main thread there is nothing to heed, nor where a signal is ignored or treated by others.

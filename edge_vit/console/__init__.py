@@ -1,0 +1,1 @@
+"""How every command ends: what it prints, its exit code, interrupts and broken streams."""
