@@ -11,8 +11,12 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_vit.evaluation.comparison import AccuracyConfig, AccuracyResult
+
+if TYPE_CHECKING:
+    from edge_vit.console.answer import Answer
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,21 +39,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 when the gate fails, 2 for misuse."""
+    from edge_vit.console.answer import answer
+
+    return answer(lambda: _answer(argv), interrupted="interrupted; nothing was measured")
+
+
+def _answer(argv: list[str] | None) -> "Answer":
     from edge_vit import api
+    from edge_vit.console.answer import Answer
 
     arguments = vars(build_parser().parse_args(argv))
     as_json = arguments.pop("json")
-    try:
-        result = api.evaluate(AccuracyConfig(**arguments), _Progress())
-    except (ValueError, ImportError) as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
+    result = api.evaluate(AccuracyConfig(**arguments), _Progress())
     from calibration.dataset import skipped_lines
 
-    for line in skipped_lines(result.skipped):
-        print(line, file=sys.stderr)
-    print(_to_json(result) if as_json else "\n".join(_report(result)))
-    return 0 if result.verdict is None or result.verdict.outcome == "pass" else 1
+    return Answer(
+        text=_to_json(result) if as_json else "\n".join(_report(result)),
+        code=0 if result.verdict is None or result.verdict.outcome == "pass" else 1,
+        remarks=tuple(skipped_lines(result.skipped)),
+    )
 
 
 def _report(result: AccuracyResult) -> list[str]:

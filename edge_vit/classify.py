@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from edge_vit.console.answer import Answer
+
 BAR_WIDTH = 30
 
 
@@ -104,22 +106,22 @@ def softmax(logits: "np.ndarray") -> "np.ndarray":
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 when a picture could not be read, 2 for misuse."""
+    from edge_vit.console.answer import answer
+
+    return answer(lambda: _answer(argv), interrupted="interrupted")
+
+
+def _answer(argv: list[str] | None) -> "Answer":
+    from edge_vit.console.answer import Answer
+
     # Intermixed: pictures may also follow an option, as in `ARTEFACT --draw a.png b.png`.
     arguments = vars(build_parser().parse_intermixed_args(argv))
     as_json = arguments.pop("json")
-    try:
-        results = run(ClassifyConfig(**arguments | {"images": tuple(arguments["images"])}))
-    except (ValueError, ImportError) as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    if as_json:
-        print(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
-    elif shown := ["\n".join(_lines(result)) for result in results if result.error is None]:
-        print("\n\n".join(shown))
-    errors = [result.error for result in results if result.error is not None]
-    for error in errors:
-        print(f"error: {error}", file=sys.stderr)
-    return 1 if errors else 0
+    results = run(ClassifyConfig(**arguments | {"images": tuple(arguments["images"])}))
+    shown = ["\n".join(_lines(result)) for result in results if result.error is None]
+    text = json.dumps([dataclasses.asdict(r) for r in results], indent=2) if as_json else "\n\n".join(shown)
+    errors = tuple(f"error: {result.error}" for result in results if result.error is not None)
+    return Answer(text=text, code=1 if errors else 0, remarks=errors)
 
 
 def bar(share: float, *, is_plain: bool) -> str:

@@ -18,6 +18,7 @@ from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES, NUM_COMPARED_P
 from edge_vit.deployment.targets import ALL, backends_of, target_names
 
 if TYPE_CHECKING:
+    from edge_vit.console.answer import Answer
     from edge_vit.deployment.request import ConvertedSet
 
 NOTHING_WRITTEN = "interrupted; nothing was written"
@@ -134,24 +135,21 @@ def _some(names: tuple[str, ...], most: int = 3) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 when a file does not compute what it should, 2 for misuse."""
     from converters.result import remove_staging
+    from edge_vit.console.answer import answer
+
+    return answer(lambda: _answer(argv), interrupted=NOTHING_WRITTEN, clean_up=remove_staging)
+
+
+def _answer(argv: list[str] | None) -> "Answer":
     from edge_vit import api
-    from edge_vit.console.interrupt import EXIT_CODE, heeded
+    from edge_vit.console.answer import Answer
 
     arguments = vars(build_parser().parse_args(argv))
     as_json = arguments.pop("json")
     words = sys.argv[1:] if argv is None else argv
     command = shlex.join(["python", "-m", "edge_vit.convert", *words])
-    with heeded(remove_staging, NOTHING_WRITTEN) as heed:
-        try:
-            converted = api.export(ConvertConfig(**arguments, command=command), _say)
-        except (ValueError, ImportError, RuntimeError, KeyboardInterrupt) as e:
-            if heed.was_pressed or isinstance(e, KeyboardInterrupt):
-                print(NOTHING_WRITTEN, file=sys.stderr)
-                return EXIT_CODE
-            print(f"error: {e}", file=sys.stderr)
-            return 1 if isinstance(e, RuntimeError) else 2
-    print("\n".join(_lines(converted, as_json)))
-    return 0
+    converted = api.export(ConvertConfig(**arguments, command=command), _say)
+    return Answer(text="\n".join(_lines(converted, as_json)))
 
 
 def _lines(converted: "ConvertedSet", as_json: bool) -> list[str]:

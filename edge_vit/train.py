@@ -8,11 +8,16 @@ torchrun --nproc-per-node 4 -m edge_vit.train levit_128s --data DIR
 import argparse
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_vit.training.config import AugmentConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from edge_vit.console.answer import Answer
+
+RESUMES = "interrupted; the same command resumes after the last finished epoch"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,27 +65,24 @@ def config_from_args(args: argparse.Namespace) -> TrainConfig:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    try:
-        config = config_from_args(args)
-        from edge_vit.training.run import run
+    """Run the command; return its exit code."""
+    from edge_vit.console.answer import answer
 
-        result = run(config)
-    except ValueError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except RuntimeError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes after the last finished epoch", file=sys.stderr)
-        return 130
-    if int(os.environ.get("RANK", "0")) == 0:
-        if args.json:
-            print(json.dumps(asdict(result)))
-        else:
-            print(f"top-1 {result.top1:.2f}% on {result.num_val_images} images -> {result.checkpoint}")
-    return 0
+    return answer(lambda: _answer(argv), interrupted=RESUMES)
+
+
+def _answer(argv: list[str] | None) -> "Answer":
+    from edge_vit.console.answer import Answer
+
+    args = build_parser().parse_args(argv)
+    config = config_from_args(args)
+    from edge_vit.training.run import run
+
+    result = run(config)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks
+        return Answer()
+    line = f"top-1 {result.top1:.2f}% on {result.num_val_images} images -> {result.checkpoint}"
+    return Answer(text=json.dumps(asdict(result)) if args.json else line)
 
 
 if __name__ == "__main__":

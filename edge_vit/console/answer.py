@@ -38,7 +38,7 @@ def answer(
     nothing). 130: an interrupt. A reader that has seen enough (`| head -1`) is no fault: the code is the body's.
 
     Args:
-        body: Parses the command line and does the work; `parse_args` may end the program as it does everywhere.
+        body: Parses the command line and does the work; argparse may raise SystemExit in it, which passes.
         interrupted: What is said after Ctrl-C or SIGTERM.
         clean_up: Called when the program must end without unwinding.
         is_forced: Whether an interrupt that a tool swallows ends the program all the same, three seconds later.
@@ -48,7 +48,10 @@ def answer(
         # A path that the terminal's encoding cannot show is shown escaped; it is no reason to fail.
         with contextlib.suppress(AttributeError):  # streams of tests have no encoding to set
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    said = _run(body, interrupted, clean_up, is_forced)
+    try:
+        said = _run(body, interrupted, clean_up, is_forced)
+    except SystemExit as e:
+        raise SystemExit(_to_stdout("", e.code if isinstance(e.code, int) else 1)) from None
     for line in said.remarks:
         _to_stderr(line)
     code = _to_stdout(said.text, said.code)
@@ -62,10 +65,10 @@ def _run(body: Callable[[], Answer], interrupted: str, clean_up: Callable[[], No
     with heeded(clean_up, interrupted, is_forced=is_forced) as heed:
         try:
             return body()
-        except SystemExit as e:  # argparse: help (0) or misuse (2), already printed
-            if heed.was_pressed:
-                return Answer(code=EXIT_CODE, remarks=(interrupted,))
-            return Answer(code=e.code if isinstance(e.code, int) else 1)
+        except SystemExit:  # argparse's: help (0) or misuse (2), already printed
+            if not heed.was_pressed:
+                raise
+            return Answer(code=EXIT_CODE, remarks=(interrupted,))
         except KeyboardInterrupt:
             return Answer(code=EXIT_CODE, remarks=(interrupted,))
         except (ValueError, ImportError, RuntimeError, OSError) as e:

@@ -3,11 +3,11 @@
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge_vit.console.answer import Answer
     from edge_vit.models.summary import ModelSummary
 
 
@@ -57,14 +57,18 @@ def render_table(summaries: Sequence["ModelSummary"]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    from edge_vit.console.answer import answer
+
+    return answer(lambda: _answer(argv), interrupted="interrupted")
+
+
+def _answer(argv: Sequence[str] | None) -> "Answer":
+    from edge_vit.console.answer import Answer
+
     args = build_parser().parse_args(argv)
-    try:
-        summaries = run(args.names, args.num_classes, args.resolution)
-    except ValueError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    print(json.dumps([dataclasses.asdict(s) for s in summaries], indent=1) if args.json else render_table(summaries))
-    return 0
+    summaries = run(args.names, args.num_classes, args.resolution)
+    plain = [dataclasses.asdict(s) for s in summaries]
+    return Answer(text=json.dumps(plain, indent=1) if args.json else render_table(summaries))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def shell(body: str, redirections: str, **environment: str) -> subprocess.Comple
         ["bash", "-c", line, "bash", *script(body)],
         capture_output=True,
         text=True,
-        env=os.environ | environment,
+        env=os.environ | PLAIN | environment,
         timeout=60,
     )
 
