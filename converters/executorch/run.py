@@ -7,6 +7,10 @@ import numpy as np
 import torch
 
 from converters.quiet import quiet, quiet_native
+from converters.trial import crash_of
+
+# Where a program says what it is: a flatbuffer of ExecuTorch's schema, in one of its versions.
+_IDENTIFIER = slice(4, 6), b"ET"
 
 
 def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -22,12 +26,19 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
             from executorch.runtime import Runtime
     except ImportError as e:
         raise ImportError("running .pte files needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
+    data = path.read_bytes()
+    if data[_IDENTIFIER[0]] != _IDENTIFIER[1]:
+        raise ValueError(f"{path}: no ExecuTorch program, or a damaged one; convert again")
+    # Its loader checks tables and not what delegates hold: there it aborts.
+    crash = crash_of(lambda: Runtime.get().load_program(data).load_method("forward"))
+    if crash:
+        raise ValueError(f"{path}: ExecuTorch crashes while it loads this file ({crash}): it is damaged; convert again")
     try:
         with quiet_native():  # it reports on files of /sys that only phones have
             if portable_lib._threadpool_get_thread_count() != threads:
                 # One pool for the whole process, and loaded methods keep a pointer to it: only before this one.
                 portable_lib._unsafe_reset_threadpool(threads)
-            program = Runtime.get().load_program(path.read_bytes())
+            program = Runtime.get().load_program(data)
             method = program.load_method("forward")
     except RuntimeError as e:
         raise ValueError(f"{path}: ExecuTorch cannot load it ({str(e).splitlines()[0]})") from e

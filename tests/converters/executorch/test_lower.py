@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,11 +147,34 @@ def test_an_operator_without_a_lowering_is_named(tmp_path: Path) -> None:
 def test_the_runner_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bad.pte"
     path.write_bytes(b"not a program" * 10)
+    with pytest.raises(ValueError, match=r"bad\.pte: no ExecuTorch program, or a damaged one; convert again"):
+        run_executorch.load(path, 1)
+    path.write_bytes(b"\0\0\0\0ET12" + b"not a program" * 10)
     with pytest.raises(ValueError, match=r"bad\.pte: ExecuTorch cannot load it"):
         run_executorch.load(path, 1)
     monkeypatch.setitem(sys.modules, "executorch.runtime", None)
     with pytest.raises(ImportError, match=r"pip install 'edge_vit\[executorch\]'"):
         run_executorch.load(path, 1)
+
+
+def test_a_damaged_program_never_takes_the_process_with_it(
+    small_model: nn.Module, small_example: tuple[Tensor, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "small.pte"
+    convert(small_model, small_example, path, options=ExecuTorchOptions())
+    whole, seen = path.read_bytes(), Counter[str]()
+    delegate = whole.index(b"XH00")
+    generator = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in generator.integers(delegate, min(len(whole), delegate + 4000), 6):
+            damaged[at] ^= 1 << int(generator.integers(8))
+        path.write_bytes(damaged)
+        try:
+            run_executorch.load(path, 1)
+        except ValueError as e:
+            seen["crash" if "crashes while it loads this file" in str(e) else "refused"] += 1
+    assert seen["crash"] > 0 and seen["refused"] > 0
 
 
 def test_turns_that_undo_each_other_are_cancelled() -> None:
