@@ -1,60 +1,57 @@
-"""Small boards have tflite_runtime in place of ai_edge_litert; the same interface under an older name."""
+"""Small boards have tflite_runtime in place of ai_edge_litert: the real one runs our files, to the integer."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from lowered import Lowered
+from other_environments import python_with
+from torch import nn
 
-# tflite_runtime was built for numpy 1 and cannot be installed here: LiteRT's interpreter stands under its name, in a
-# fresh process where its own name is gone.
-_PROGRAM = """
-import sys, types
-import ai_edge_litert.interpreter as real
-old = types.ModuleType("tflite_runtime")
-old.interpreter = types.ModuleType("tflite_runtime.interpreter")
-if len(sys.argv) == 2:
-    old.interpreter.Interpreter = real.Interpreter
-sys.modules |= {"tflite_runtime": old, "tflite_runtime.interpreter": old.interpreter}
-for name in [n for n in sys.modules if n.split(".")[0] == "ai_edge_litert"]:
-    sys.modules[name] = None
+from converters.sqnr import sqnr_db
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import json, sys
 from pathlib import Path
 import numpy as np
 from converters.tflite.run import load
-try:
-    print(load(Path(sys.argv[1]), 1)(np.array([[3.0, -2.0]], np.float32)).tolist())
-except ImportError as e:
-    print(e)
+call = load(Path(sys.argv[1]), 1)
+print(json.dumps([call(picture[None])[0].tolist() for picture in np.load(sys.argv[2])]))
 """
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="needs edge_vit[tflite]")
-    import flatbuffers
-
-    model, graph, code, op = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT(), schema.OperatorT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
-    code.version, op.opcodeIndex, op.inputs, op.outputs = 1, 0, [0], [1]
-    graph.tensors = [schema.TensorT(), schema.TensorT()]
-    for name, tensor in zip((b"x", b"y"), graph.tensors, strict=True):
-        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, [1, 2], schema.TensorType.FLOAT32, 0
-    graph.inputs, graph.outputs, graph.operators = [0], [1], [op]
-    model.version, model.buffers, model.operatorCodes, model.subgraphs = 3, [schema.BufferT()], [code], [graph]
-    builder = flatbuffers.Builder(256)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    path = tmp_path_factory.mktemp("model") / "relu.tflite"
-    path.write_bytes(bytes(builder.Output()))
-    return path
+def run_with(python: Path | str, *arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [str(python), "-c", PROGRAM, *arguments], capture_output=True, text=True, env=environment, cwd="/"
+    )
 
 
 @pytest.mark.needs_tflite
-def test_older_runtime_is_taken_where_litert_is_absent(model):
-    command = [sys.executable, "-c", _PROGRAM, str(model)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[[3.0, 0.0]]\n"
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_the_older_runtime_computes_the_same(is_int8: bool, small_model: nn.Module, tmp_path: Path) -> None:
+    python = python_with("tflite-runtime==2.14.0", "numpy<2")
+    model = Lowered.from_module(small_model, 16)
+    written = (model.int8() if is_int8 else model).to("tflite", tmp_path).runs()
+    assert written.result is not None and written.outputs is not None
+    np.save(tmp_path / "pictures.npy", written.pictures)
+    done = run_with(python, str(written.result.path), str(tmp_path / "pictures.npy"))
+    assert done.returncode == 0, done.stderr
+    outputs = np.array(json.loads(done.stdout))
+    # Kernels of another year round a half elsewhere: one step of the output's grid, which is a 255th of its range.
+    step = np.ptp(written.outputs) / 255 if is_int8 else 1e-5
+    assert np.abs(outputs - written.outputs).max() <= 2 * step
+    assert sqnr_db(written.outputs, outputs) > (35 if is_int8 else 100)
 
 
 @pytest.mark.needs_tflite
-def test_neither_runtime_names_the_extra(model):
-    command = [sys.executable, "-c", _PROGRAM, str(model), "without"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said == "running .tflite files needs LiteRT; pip install 'edge_vit[tflite]'\n"
+def test_neither_runtime_names_the_extra(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['ai_edge_litert'] = sys.modules['tflite_runtime'] = None\n" + PROGRAM
+    command = [sys.executable, "-c", program, str(tmp_path / "m.tflite"), "none"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert "ImportError: running .tflite files needs LiteRT; pip install 'edge_vit[tflite]'" in done.stderr
