@@ -72,8 +72,7 @@ def _prepare(config: ConvertConfig, say: Say) -> "Lowerable":
         say(note)
     calibration, pictures = choose_pictures(float_model.preprocess, config.calib, config.calib_images, config.data, say)
     quantized = quantize(float_model, source, calibration, config.calib_method, say) if is_int8 else None
-    calibrated_on = "" if calibration is None else calibration.description
-    return make_lowerable(config.model, config.precision, source, float_model, quantized, calibrated_on, pictures)
+    return make_lowerable(config.model, config.precision, source, float_model, quantized, calibration, pictures)
 
 
 def _compare(model: "Lowerable", paths: Sequence[Path], data: Path | None, most: int, say: Say) -> "Agreement":

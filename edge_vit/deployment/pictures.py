@@ -1,5 +1,6 @@
 """The pictures of a conversion: to choose ranges from, to verify files on, to compare them on."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from calibration.dataset import BatchLoader, SkippedImage, choose, list_images, 
 from calibration.preprocess import Preprocess, resize_and_crop
 
 NUM_PICTURES = 32  # to verify on
+FEW_PICTURES = 32  # fewer give ranges that real pictures leave
 _SAID_EVERY_S = 30
 
 
@@ -63,8 +65,8 @@ def choose_pictures(
 ) -> tuple[Pictures | None, Pictures]:
     """Return the pictures to calibrate on, None without `calib`, and those to verify on; a folder is read once.
 
-    Verification takes those of `data`, else others of `calib` than the ranges are chosen from, as far as it goes, else
-    drawn ones.
+    Verification takes those of `data`, else 32 others of `calib`, else drawn ones: never those that ranges are chosen
+    from, on which a file looks better than it is.
 
     Raises:
         ValueError: If a folder holds no picture that can be read.
@@ -75,10 +77,41 @@ def choose_pictures(
         for line in skipped_lines(both.skipped):
             say(line)
         calibration, rest = both.split(calib_images)
-        others = rest if len(rest.pixels) >= NUM_PICTURES else both.split(-NUM_PICTURES)[1]
+        for warning in calibration_warnings(calibration):
+            say(f"warning: {warning}")
     if data is not None:
         return calibration, load_pictures(data, preprocess, NUM_PICTURES)
-    return calibration, drawn_pictures(preprocess) if calibration is None else others
+    if calibration is not None:
+        others = _without(rest, calibration)
+        if len(others.pixels) >= NUM_PICTURES:
+            return calibration, others
+    say("verifying on drawn pictures shows that a file computes its graph, not what int8 costs; give --data for that")
+    return calibration, drawn_pictures(preprocess)
+
+
+def calibration_warnings(calibration: Pictures) -> tuple[str, ...]:
+    """Say what is wrong with pictures to choose ranges from: too few, equal to one another, of one colour."""
+    count = len(calibration.pixels)
+    warnings = []
+    if count < FEW_PICTURES:
+        warnings.append(f"{count} calibration pictures are few: ranges may be too narrow; use {FEW_PICTURES} or more")
+    if equal := count - len(set(_digests(calibration))):
+        warnings.append(f"{equal} of {count} calibration pictures are equal to others; use different ones")
+    spread = calibration.pixels.max((1, 2)) - calibration.pixels.min((1, 2))  # (N, 3)
+    if flat := int((spread == 0).all(1).sum()):
+        warnings.append(f"{flat} of {count} calibration pictures are of one colour; use real ones")
+    return tuple(warnings)
+
+
+def _without(pictures: Pictures, known: Pictures) -> Pictures:
+    """Return those pictures that `known` does not hold too."""
+    seen = set(_digests(known))
+    kept = [i for i, digest in enumerate(_digests(pictures)) if digest not in seen]
+    return replace(pictures, pixels=pictures.pixels[kept])
+
+
+def _digests(pictures: Pictures) -> list[bytes]:
+    return [hashlib.sha256(picture.tobytes()).digest() for picture in pictures.pixels]
 
 
 def batches_of(folder: Path, preprocess: Preprocess, count: int, say: Callable[[str], None]) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ from converters.artefact import open_artefact
 from converters.checksum import sha256_file
 from converters.manifest import Manifest
 from converters.result import ConversionResult
-from edge_vit.deployment.pictures import Pictures
+from edge_vit.deployment.pictures import Pictures, calibration_warnings
 from edge_vit.deployment.targets import TARGETS, Precision, Request
 from edge_vit.deployment.verify import check_logits
 from edge_vit.models.sources import WeightsSource, find_weights, resolve_label
@@ -105,16 +105,17 @@ def make_lowerable(
     source: WeightsSource,
     float_model: FloatModel,
     quantized: QuantizedModel | None,
-    calibrated_on: str,
+    calibration: Pictures | None,
     pictures: Pictures,
 ) -> Lowerable:
-    """Bring together what every target needs; `calibrated_on` says which pictures ranges were chosen from, if any."""
+    """Bring together what every target needs; `calibration` are the pictures that ranges were chosen from, if any."""
     float_logits = run_pixels(float_model.module, pictures.pixels)
     label = (source.float_label or source.label) if source.form == "int8" else source.label
     digest = None if source.path is None else sha256_file(resolve_label(label))
     quantization: dict[str, Any] = {} if quantized is None else dict(quantized.summary)
-    if calibrated_on:
-        quantization["calibrated_on"] = calibrated_on
+    if calibration is not None:
+        quantization["calibrated_on"] = calibration.description
+        quantization["calibration_warnings"] = list(calibration_warnings(calibration))
     if source.form == "int8":
         assert source.path is not None
         quantization["sha256"] = sha256_file(source.path)

@@ -10,6 +10,8 @@ from converters.sqnr import sqnr_db
 MIN_SQNR_TO_GRAPH_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0}
 # Where noise of that size is the graph's own: how much more the file may have, and when there is too much to judge by.
 MAX_EXTRA_NOISE_DB, MIN_JUDGEABLE_DB = 1.5, 8.0
+# Noise leaves the size of logits as it is. A scale that is wrong by this much hides among an int8 file's noise.
+MAX_GAIN_ERROR = 0.05
 
 
 def check_logits(
@@ -29,6 +31,12 @@ def check_logits(
         RuntimeError: If the file does not compute its graph.
     """
     to_graph = sqnr_db(expected, outputs)
+    gain = float(np.linalg.norm(outputs) / max(np.linalg.norm(expected), 1e-30))
+    if to_graph >= MIN_SQNR_TO_GRAPH_DB[precision] and abs(gain - 1.0) > MAX_GAIN_ERROR:
+        raise RuntimeError(
+            f"the written file does not compute its graph: its logits are {gain:.3f} times the graph's on {data}, at "
+            f"most {MAX_GAIN_ERROR:.0%} off expected; nothing was kept, please report the model and versions"
+        )
     if not (to_graph >= MIN_SQNR_TO_GRAPH_DB[precision] or _is_as_good(outputs, expected, floats, precision)):
         raise RuntimeError(
             f"the written file does not compute its graph: {to_graph:.1f} dB on {data}, at least "
