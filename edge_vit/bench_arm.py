@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.cache import cache_folder
 from converters.manifest import manifest_path
-from edge_vit.devices import packages
 from edge_vit.devices.session import Settings
 
 
@@ -168,7 +168,7 @@ def run(config: BenchConfig) -> BenchResult:
     Raises:
         ValueError: If nothing can be measured at all. A device that fails on the way leaves a marked record instead.
     """
-    cache_dir = config.cache_dir or packages.default_cache_dir()
+    cache_dir = cache_folder(config.cache_dir)
     return _emulate(config, cache_dir) if config.emulate else _measure(config, cache_dir)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_vit.devices import packages
+from converters.cache import cache_folder
 from edge_vit.emulation import tflite as emulation
 from edge_vit.emulation import virtual_device
 
@@ -34,7 +34,7 @@ def tiny_fp32() -> Path:
 
 @pytest.fixture(scope="session")
 def cache_dir() -> Path:
-    return packages.default_cache_dir()
+    return cache_folder()
 
 
 @pytest.fixture(scope="session")

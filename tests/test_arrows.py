@@ -84,3 +84,18 @@ def test_help_needs_nothing(command):
         [sys.executable, "-m", f"edge_vit.{command}", "--help"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr
+
+
+@pytest.mark.parametrize("module", [
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+    for path in sorted((ROOT / "edge_vit").rglob("*.py")) if "\ndef main(" in path.read_text(encoding="utf-8")
+])  # fmt: skip
+def test_help_needs_nothing_that_windows_lacks(module):
+    code = (
+        "import runpy, sys\n"
+        "for name in ('fcntl', 'resource', 'termios', 'pty', 'pwd', 'grp'): sys.modules[name] = None\n"
+        f"sys.argv = ['{module}', '--help']\n"
+        f"runpy.run_module('{module}', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr, done.stderr

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.cache import cache_folder
 from edge_vit.devices import packages
 
 # Debian release -> packages. dx and android.jar are no longer in later releases.
@@ -111,7 +112,7 @@ def prepare(cache_dir: Path | None = None) -> Tools:
     for program, package in (("javac", "openjdk-17-jdk-headless"), ("npm", "npm")):
         if not shutil.which(program):
             raise ValueError(f"building the APK needs {program}; on Debian: apt-get install {package}")
-    cache = (cache_dir or packages.default_cache_dir()) / "android"
+    cache = cache_folder(cache_dir) / "android"
     host = packages.host_architecture()
     return Tools(
         build=packages.fetch_debian(cache / f"build-{BUILD_SUITE}-{host}", BUILD_SUITE, host, BUILD_PACKAGES),

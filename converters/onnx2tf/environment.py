@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.cache import cache_folder
+
 VERSION = "2.6.9"
 SETTING = "EDGE_VIT_ONNX2TF"
 # onnx2tf asks for 3.12 or later; what it pins has no wheels beyond 3.13.
@@ -63,8 +65,7 @@ def find_environment() -> Environment:
 
 def environment_folder() -> Path:
     """Return where our environment lies, or would lie."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "edge_vit" / f"onnx2tf-{VERSION}"
+    return cache_folder() / f"onnx2tf-{VERSION}"
 
 
 def make_environment(folder: Path) -> None:
@@ -82,7 +83,7 @@ def make_environment(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as e:
-        raise ImportError(f"cannot write to {folder.parent} ({e.strerror}); set XDG_CACHE_HOME, or {_remedy()}") from e
+        raise ImportError(f"cannot write to {folder.parent} ({e.strerror}); set EDGE_VIT_CACHE, or {_remedy()}") from e
     try:
         _run([str(base), "-m", "venv", str(staging)], "making the environment")
         pip = [str(_python_of(staging)), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -43,7 +43,7 @@ def find_adb(given: str | None = None) -> str:
         return on_path
     spec = importlib.util.find_spec("adbutils")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        bundled = Path(folder) / "binaries" / "adb"
+        bundled = Path(folder) / "binaries" / ("adb.exe" if os.name == "nt" else "adb")
         if bundled.exists():
             if not os.access(bundled, os.X_OK):
                 bundled.chmod(bundled.stat().st_mode | stat.S_IXUSR)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_vit.devices import host_run, packages, stats, tflite_file
+from edge_vit.devices import host_run, stats, tflite_file
 from edge_vit.devices.records import Record
 
 
@@ -16,9 +16,7 @@ def with_host(model: Path, output: bytes, cache_dir: Path | None = None) -> tupl
     """
     interface = tflite_file.read_interface(model)
     try:
-        expected = host_run.reference_output(
-            model, host_run.seeded_inputs(interface.inputs), cache_dir or packages.default_cache_dir()
-        )
+        expected = host_run.reference_output(model, host_run.seeded_inputs(interface.inputs), cache_dir)
     except ValueError:
         return None, None  # nothing here to compare with is no failure of the device
     if output == expected:

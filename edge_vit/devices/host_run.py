@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from converters.cache import cache_folder
 from edge_vit.devices import packages, runner_build
 from edge_vit.devices.tflite_file import Tensor
 
@@ -32,7 +33,7 @@ def seeded_inputs(tensors: Sequence[Tensor], seed: int = 0) -> list[bytes]:
 
 def reference_output(model: Path, inputs: Sequence[bytes], cache_dir: Path | None = None) -> bytes:
     """Return the bytes of all outputs of one inference on this machine itself, with the LiteRT installed here."""
-    cache = cache_dir or packages.default_cache_dir()
+    cache = cache_folder(cache_dir)
     with tempfile.TemporaryDirectory(prefix="edge_vit-local-") as scratch:
         output = Path(scratch) / "output"
         command = [str(runner_build.local_runner(cache)), "--library", str(runner_build.local_library())]

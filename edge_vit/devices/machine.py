@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ class Cancel:
         with self._lock:
             self.is_set = True
             for process in self._running:
-                end_group(process, signal.SIGTERM)
+                end_group(process)
 
     def clear(self) -> None:
         """Let processes start again: cleaning up needs some."""
@@ -37,7 +38,7 @@ class Cancel:
         """Put a process under the switch."""
         with self._lock:
             if self.is_set:
-                end_group(process, signal.SIGKILL)
+                end_group(process, at_once=True)
             self._running.add(process)
 
     def ended(self, process: subprocess.Popen) -> None:
@@ -46,10 +47,16 @@ class Cancel:
             self._running.discard(process)
 
 
-def end_group(process: subprocess.Popen, number: int) -> None:
-    """Send a signal to a process that leads its own group and to all in it: an adb may be a script around one."""
+def end_group(process: subprocess.Popen, *, at_once: bool = False) -> None:
+    """End a process that leads its own group and all in it: an adb may be a script around one.
+
+    Windows has no groups to signal; there the process alone is ended.
+    """
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL if at_once else signal.SIGTERM)
 
 
 class MachineError(ValueError):

@@ -5,8 +5,6 @@ wheels are downloaded and opened. Every fetched thing is one folder in the cache
 only when it is complete, so an interrupted download is simply done again.
 """
 
-import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -14,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from converters.cache import SETTING
 
 DEFAULT_LITERT_VERSION = "2.3.0"
 ZIG_VERSION = "0.17.0"
@@ -23,44 +23,44 @@ DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_VARIABLE = "EDGE_VIT_DEBIAN_MIRROR"
 
 
-def default_cache_dir() -> Path:
-    """Return the user's cache folder of edge_vit, after XDG_CACHE_HOME."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edge_vit"
-
-
 def once(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """Return `folder`, filled by `fill` on the first call.
+    """Return `folder`, filled by `fill` on the first call; two programs may ask for it at once.
 
     Args:
         folder: Its final place. Existing means complete.
         fill: Fills the empty folder that it is handed; the folder is renamed to `folder` when it returns.
+
+    Raises:
+        ValueError: If the folder cannot be made or has no room.
     """
-    if folder.exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_name(folder.name + ".lock")):
+    import filelock  # locks on every system
+
+    try:
         if folder.exists():
             return folder
-        for stale in folder.parent.glob(folder.name + ".part-*"):
-            shutil.rmtree(stale)
-        part = Path(tempfile.mkdtemp(prefix=folder.name + ".part-", dir=folder.parent))
-        try:
-            fill(part)
-            part.chmod(0o755)
-            part.rename(folder)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder.with_name(folder.name + ".lock")):
+            if not folder.exists():
+                _fill_whole(folder, fill)
+    except OSError as e:
+        why = "it is a file" if isinstance(e, FileExistsError) else e.strerror or e
+        raise ValueError(
+            f"cannot keep {folder.name} in {folder.parent} ({why}); choose another folder with --cache-dir or {SETTING}"
+        ) from e
     return folder
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock: two test runs may prepare the same cache at once."""
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _fill_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    for stale in folder.parent.glob(folder.name + ".part-*"):
+        shutil.rmtree(stale)
+    part = Path(tempfile.mkdtemp(prefix=folder.name + ".part-", dir=folder.parent))
+    try:
+        fill(part)
+        part.chmod(0o755)
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def fetch_debian(folder: Path, suite: str, architecture: str, packages: Sequence[str], drop: str = "") -> Path:

@@ -1,6 +1,5 @@
 """Run local programs so that a deadline, Ctrl-C or another thread's failure ends them."""
 
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +36,7 @@ def run(
 
     def expire() -> None:
         late.set()
-        end_group(process, signal.SIGKILL)
+        end_group(process, at_once=True)
 
     timer = threading.Timer(timeout_s, expire)
     timer.daemon = True
@@ -57,7 +56,7 @@ def run(
     finally:
         timer.cancel()
         if process.poll() is None:
-            end_group(process, signal.SIGKILL)
+            end_group(process, at_once=True)
             process.wait()
         process.stdout.close()
         reader.join(timeout=5)

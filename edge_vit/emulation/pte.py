@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.cache import cache_folder
 from edge_vit.devices import packages, runner_build
 from edge_vit.emulation import tflite as emulation
 
@@ -50,7 +51,7 @@ def prepare(cache_dir: Path | None = None, *, is_split: bool = False) -> PteTool
     Raises:
         ValueError: If a package cannot be had, or torch or ExecuTorch, whose headers are needed, is not installed.
     """
-    cache = cache_dir or packages.default_cache_dir()
+    cache = cache_folder(cache_dir)
     headers = [*_headers("torch"), *_headers("executorch")]
     host = packages.host_architecture()
     qemu = packages.fetch_debian(cache / f"qemu-{SUITE}-{host}", SUITE, host, ["qemu-user"], emulation.OTHER_QEMUS)

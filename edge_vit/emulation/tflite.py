@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.cache import cache_folder
 from edge_vit.devices import packages, runner_build
 from edge_vit.devices.host_run import input_flags, seeded_inputs
 from edge_vit.devices.tflite_file import read_interface, read_operators
@@ -71,7 +72,7 @@ def prepare(cache_dir: Path | None = None) -> Toolchain:
     Raises:
         ValueError: If something cannot be had, naming the package.
     """
-    cache = cache_dir or packages.default_cache_dir()
+    cache = cache_folder(cache_dir)
     host = packages.host_architecture()
     tools = packages.fetch_debian(cache / f"qemu-{QEMU_SUITE}-{host}", QEMU_SUITE, host, ["qemu-user"], OTHER_QEMUS)
     libc = packages.fetch_debian(

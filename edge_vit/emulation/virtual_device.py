@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.cache import SETTING, cache_folder
 from edge_vit.devices import packages
 from edge_vit.emulation import tflite as emulation
 
@@ -60,7 +61,7 @@ def prepare(cache_dir: Path | None = None) -> DeviceParts:
     Raises:
         ValueError: If a package cannot be had.
     """
-    cache = cache_dir or packages.default_cache_dir()
+    cache = cache_folder(cache_dir)
     host = packages.host_architecture()
     qemu = packages.fetch_debian(
         cache / f"qemu-{DEVICE_SUITE}-{host}", DEVICE_SUITE, host, ["qemu-user"], emulation.OTHER_QEMUS
@@ -140,8 +141,7 @@ class VirtualDevices:
         """Return the environment in which commands see these devices and no others."""
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
-        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        own = {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": cache, "ANDROID_ADB_SERVER_PORT": "15037"}
+        own = {"HOME": str(home), "TMPDIR": str(home), SETTING: str(cache_folder()), "ANDROID_ADB_SERVER_PORT": "15037"}
         return os.environ | own | {"PATH": f"{self.parts.adb.parent}:{os.environ.get('PATH', '/usr/bin:/bin')}"}
 
     def adb(self) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
+from converters.cache import cache_folder
 from converters.checksum import sha256_file
 
 LICENCES = {
@@ -94,13 +95,6 @@ def published_weights(name: str) -> PublishedWeights:
     return PUBLISHED[name]
 
 
-def cache_folder() -> Path:
-    """Return $EDGE_VIT_CACHE, else edge_vit in the user's cache folder."""
-    if os.environ.get("EDGE_VIT_CACHE"):
-        return Path(os.environ["EDGE_VIT_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge_vit"
-
-
 def download_weights(
     name: str, folder: Path | None = None, progress: TextIO | Literal["stderr"] | None = "stderr"
 ) -> Path:
@@ -115,7 +109,7 @@ def download_weights(
     """
     progress = sys.stderr if progress == "stderr" else progress
     weights = published_weights(name)
-    folder = cache_folder() if folder is None else Path(folder)
+    folder = cache_folder(folder)
     path = folder / weights.filename
     _write(progress, f"{name}: {weights.url} (licence: {weights.licence})\n")
     if path.is_file():

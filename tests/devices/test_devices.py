@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from converters.cache import cache_folder
 from edge_vit import bench_arm
 from edge_vit.devices import adb, device_info, host_run
 from edge_vit.devices.tflite_file import read_interface
@@ -201,10 +202,10 @@ def test_a_model_that_vanishes_from_the_device_is_told(
     devices: VirtualDevices, tiny_int8: Path, tmp_path: Path
 ) -> None:
     """The real runner behind a wrapper that removes the model first."""
-    from edge_vit.devices import packages, runner_build
+    from edge_vit.devices import runner_build
 
     runner = tmp_path / "litert_runner"
-    real = runner_build.aarch64_runner(packages.default_cache_dir())
+    real = runner_build.aarch64_runner(cache_folder())
     device = adb.AdbDevice(devices.adb(), devices.serials[0])
     device.push(real, "/data/local/tmp/real_runner")
     device.run("chmod 755 /data/local/tmp/real_runner")

@@ -42,6 +42,32 @@ def test_once_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("thing.part-*"))
 
 
+def test_once_is_filled_by_one_of_several_processes(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time; from pathlib import Path; from edge_vit.devices import packages\n"
+        "def fill(part): time.sleep(0.3); (part / str(os.getpid())).touch()\n"
+        "print(*os.listdir(packages.once(Path(sys.argv[1]) / 'thing', fill)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = {process.communicate(timeout=60)[0].strip() for process in running}
+    assert len(said) == 1 and said.pop() in {str(process.pid) for process in running}
+
+
+def test_a_cache_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(ValueError, match=r"cannot keep thing in .*; choose another folder with --cache-dir"):
+            packages.once(folder / "thing", lambda part: None)
+
+    def full(part: Path) -> None:
+        Path("/dev/full").write_text("x")
+
+    with pytest.raises(ValueError, match=r"cannot keep thing in .* \(No space left on device\); choose"):
+        packages.once(tmp_path / "thing", full)
+    assert not list(tmp_path.glob("thing.part-*"))
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

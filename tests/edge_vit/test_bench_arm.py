@@ -10,7 +10,7 @@ import pytest
 
 from edge_vit import bench_arm
 
-DATA = Path(__file__).parents[1] / "bench" / "data"
+DATA = Path(__file__).parents[1] / "devices" / "data"
 INT8, FLOAT = DATA / "tiny_int8.tflite", DATA / "tiny_fp32.tflite"
 
 

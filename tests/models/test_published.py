@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from edge_vit.models import published
-from edge_vit.models.published import PUBLISHED, cache_folder, download_weights, published_weights
+from edge_vit.models.published import PUBLISHED, download_weights, published_weights
 from edge_vit.models.registry import list_models
 
 CONTENT = bytes(range(256)) * 9000
@@ -148,11 +148,3 @@ def test_table_names_variants_and_says_who_may_use_them():
     assert PUBLISHED["levit_128s"].sha256_prefix == "96703c44" and PUBLISHED["levit_128s"].size_bytes == 32_152_063
     assert all(weights.url.startswith("https://") for weights in PUBLISHED.values())
     assert all("NON-COMMERCIAL" in w.licence for name, w in PUBLISHED.items() if name.startswith("fastervit"))
-
-
-def test_cache_folder_can_be_chosen(monkeypatch, tmp_path):
-    monkeypatch.setenv("EDGE_VIT_CACHE", str(tmp_path / "a"))
-    assert cache_folder() == tmp_path / "a"
-    monkeypatch.delenv("EDGE_VIT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "edge_vit"

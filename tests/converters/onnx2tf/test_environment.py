@@ -39,8 +39,9 @@ def test_setting_is_taken_with_its_versions(monkeypatch, tmp_path):
 
 
 def test_folder_follows_the_cache_setting(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert environment_folder() == tmp_path / "edge_vit" / f"onnx2tf-{VERSION}"
+    monkeypatch.setenv("EDGE_VIT_CACHE", str(tmp_path))
+    assert environment_folder() == tmp_path / f"onnx2tf-{VERSION}"
+    monkeypatch.delenv("EDGE_VIT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", "/home/someone")
     assert environment_folder() == Path(f"/home/someone/.cache/edge_vit/onnx2tf-{VERSION}")
@@ -61,7 +62,7 @@ def test_python_is_found_on_the_path_and_with_pyenv_but_must_run(monkeypatch, tm
 
 def test_no_fitting_python_is_said(monkeypatch, tmp_path):
     monkeypatch.delenv("EDGE_VIT_ONNX2TF", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("EDGE_VIT_CACHE", str(tmp_path))
     monkeypatch.setattr(onnx2tf_env, "find_python", lambda: None)
     with pytest.raises(
         ImportError, match=r"needs a Python 3\.12 or 3\.13 and none was found; install one, or set EDGE"
@@ -99,13 +100,13 @@ def test_onnx2tf_that_does_not_load_after_installing_is_said(monkeypatch, tmp_pa
 def test_cache_that_cannot_be_written_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(onnx2tf_env, "find_python", lambda: Path(sys.executable))
     (tmp_path / "file").touch()
-    with pytest.raises(ImportError, match=r"cannot write to .*file \(.*\); set XDG_CACHE_HOME, or set EDGE"):
+    with pytest.raises(ImportError, match=r"cannot write to .*file \(.*\); set EDGE_VIT_CACHE, or set EDGE"):
         make_environment(tmp_path / "file" / "env")
 
 
 def test_damaged_environment_names_its_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("EDGE_VIT_ONNX2TF", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("EDGE_VIT_CACHE", str(tmp_path))
     _program(environment_folder() / "bin" / "python", "exit 1")
     with pytest.raises(ImportError, match=f"onnx2tf-{VERSION} is damaged: its onnx2tf does not load; remove this"):
         find_environment()
