@@ -8,75 +8,17 @@ python -m edge_vit.bench_arm A.tflite --emulate --by-operator                 in
 """
 
 import argparse
-import concurrent.futures
 import json
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from converters.cache import cache_folder
-from converters.manifest import manifest_path
-from edge_vit.devices.session import Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchConfig:
-    """What to measure, where, and what to write."""
-
-    models: tuple[Path, ...]
-    settings: Settings
-    adb: str | None = None
-    serials: tuple[str, ...] = ()
-    take_all: bool = False
-    local: bool = False
-    emulate: bool = False
-    cpus: tuple[str, ...] = ()
-    by_operator: bool = False
-    csv: Path | None = None
-    plot: Path | None = None
-    results: Path | None = None
-    cache_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        for model in self.models:
-            if not model.is_file():
-                raise ValueError(f"no model {model}")
-            if model.suffix not in (".tflite", ".pte"):
-                raise ValueError(f"{model.name} is neither a .tflite nor a .pte; bench_arm runs these two")
-            if self.emulate and model.suffix != ".tflite":
-                raise ValueError(f"--emulate runs LiteRT and so takes .tflite, not {model.name}")
-        if len({model.name for model in self.models}) < len(self.models):
-            raise ValueError("two models have the same file name; a table could not tell them apart")
-        if self.local + self.emulate + bool(self.serials or self.take_all) > 1:
-            raise ValueError("choose one of --local, --emulate, and devices (--serial, --all)")
-        if self.serials and self.take_all:
-            raise ValueError("choose --serial or --all, not both")
-        if self.settings.via_app:
-            self._check_app()
-        if self.by_operator and not self.emulate:
-            raise ValueError("--by-operator counts instructions and so needs --emulate")
-        if self.emulate and (self.plot or self.csv):
-            raise ValueError("--emulate has no latencies to put into --csv or --plot; take --json or --results")
-
-    def _check_app(self) -> None:
-        if self.local or self.emulate:
-            raise ValueError("--via-app starts the demo app on a phone; leave --local and --emulate out")
-        needed = [manifest_path(model) for model in self.models] + [p for p in (self.settings.app,) if p]
-        for path in needed:
-            if not path.is_file():
-                raise ValueError(f"no file {path}; --via-app takes each model with its manifest beside it, and an APK")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchResult:
-    """The records as plain values, the text that shows them, and whether every one is complete."""
-
-    records: list[dict]
-    text: str
-    is_complete: bool
+from edge_vit.devices.bench import BenchRequest, BenchResult, measure
+from edge_vit.devices.settings import Settings
+from edge_vit.emulation.counting import CountRequest, count
+from edge_vit.emulation.tflite import CPUS, DEFAULT_CPUS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,7 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument("--adb", help="the adb program (default: on PATH, else the one in adbutils' wheel)")
     where.add_argument("--local", action="store_true", help="this machine itself")
     where.add_argument("--emulate", action="store_true", help="count instructions on emulated cores; needs no device")
-    where.add_argument("--cpu", action="append", help="core to emulate, cortex-a53 or cortex-a76 (default: both)")
+    where.add_argument(
+        "--cpu",
+        action="append",
+        help=f"core to emulate: {', '.join(CPUS)} (default: {' and '.join(DEFAULT_CPUS)}); may be given several times",
+    )
     where.add_argument("--by-operator", action="store_true", help="with --emulate: where the instructions go")
     how = parser.add_argument_group("how")
     how.add_argument("--cores", default=d.cores, help="all, big, little, or a hexadecimal mask for taskset")
@@ -122,8 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def config_from(arguments: argparse.Namespace) -> BenchConfig:
-    """Return the configuration that the command line describes."""
+def request_from(arguments: argparse.Namespace) -> BenchRequest | CountRequest:
+    """Return the request that the command line describes: to measure, or with --emulate to count.
+
+    Raises:
+        ValueError: If a value makes no sense, or two flags do not go together.
+    """
     a = arguments
     settings = Settings(
         cores=a.cores,
@@ -145,16 +95,21 @@ def config_from(arguments: argparse.Namespace) -> BenchConfig:
         via_app=a.via_app or a.app is not None,
         app=a.app,
     )
-    return BenchConfig(
+    if a.local + a.emulate + bool(a.serial or a.take_all) > 1:
+        raise ValueError("choose one of --local, --emulate, and devices (--serial, --all)")
+    if a.emulate:
+        return _count_request(a, settings)
+    if a.by_operator:
+        raise ValueError("--by-operator counts instructions and so needs --emulate")
+    if a.cpu:
+        raise ValueError("--cpu names a core to emulate and so needs --emulate")
+    return BenchRequest(
         models=tuple(a.models),
         settings=settings,
         adb=a.adb,
         serials=tuple(a.serial),
         take_all=a.take_all,
-        local=a.local,
-        emulate=a.emulate,
-        cpus=tuple(a.cpu or ()),
-        by_operator=a.by_operator,
+        is_local=a.local,
         csv=a.csv,
         plot=a.plot,
         results=a.results,
@@ -162,77 +117,28 @@ def config_from(arguments: argparse.Namespace) -> BenchConfig:
     )
 
 
-def run(config: BenchConfig) -> BenchResult:
-    """Measure as configured and write what was asked for.
+def _count_request(a: argparse.Namespace, settings: Settings) -> CountRequest:
+    if settings.via_app:
+        raise ValueError("--via-app starts the demo app on a phone; leave --local and --emulate out")
+    if a.plot or a.csv:
+        raise ValueError("--emulate has no latencies to put into --csv or --plot; take --json or --results")
+    return CountRequest(
+        models=tuple(a.models),
+        cpus=tuple(a.cpu or DEFAULT_CPUS),
+        by_operator=a.by_operator,
+        runs=settings.emulated_runs,
+        results=a.results,
+        cache_dir=a.cache_dir,
+    )
+
+
+def run(request: BenchRequest | CountRequest) -> BenchResult:
+    """Measure or count as requested.
 
     Raises:
         ValueError: If nothing can be measured at all. A device that fails on the way leaves a marked record instead.
     """
-    cache_dir = cache_folder(config.cache_dir)
-    return _emulate(config, cache_dir) if config.emulate else _measure(config, cache_dir)
-
-
-def _emulate(config: BenchConfig, cache_dir: Path) -> BenchResult:
-    from edge_vit.emulation import report as emulation_report
-    from edge_vit.emulation import tflite as emulation
-
-    found = emulation_report.measure(
-        config.models,
-        config.cpus or emulation.CPUS,
-        with_operators=config.by_operator,
-        runs=config.settings.emulated_runs,
-        cache_dir=cache_dir,
-        progress=_progress,
-    )
-    if config.results:
-        emulation_report.append(config.results, found)
-    return BenchResult(records=found, text=emulation_report.table(found), is_complete=True)
-
-
-def _measure(config: BenchConfig, cache_dir: Path) -> BenchResult:
-    from edge_vit.devices import adb, compare, plot, records, tflite_file
-    from edge_vit.devices.local import LocalMachine
-    from edge_vit.devices.session import Session
-
-    for model in config.models:
-        if model.suffix == ".tflite":
-            tflite_file.read_interface(model)  # a damaged file is told before any device is touched
-    machines: list = [LocalMachine()]
-    if not config.local:
-        program = adb.find_adb(config.adb)
-        chosen = adb.choose_devices(adb.list_devices(program), config.serials, config.take_all)
-        machines = [adb.AdbDevice(program, serial) for serial in chosen]
-    sessions = [Session(machine, config.models, config.settings, cache_dir, _progress) for machine in machines]
-    found = []
-    for gathered in _in_parallel(sessions):
-        compare.outputs(config.models, gathered, cache_dir)
-        compare.ratios(gathered)
-        found += gathered
-    plains = [record.as_dict() for record in found]
-    if config.results:
-        records.append(config.results, plains)
-    if config.csv:
-        records.write_csv(config.csv, plains)
-    text = records.table(plains)
-    failures = [f"{r.device_name}: {r.model}: {r.failure['message']}" for r in found if r.failure]
-    if failures:
-        text += "\n\nFailed:\n" + "\n".join(failures)
-    if config.plot:
-        plot.write_plot(config.plot, plains)
-    return BenchResult(records=plains, text=text, is_complete=all(r.is_complete for r in found))
-
-
-def _in_parallel(sessions: Sequence) -> list[list]:
-    """Let every session measure in a thread of its own; Ctrl-C ends all, and each cleans up and keeps what it has."""
-    with concurrent.futures.ThreadPoolExecutor(len(sessions)) as pool:
-        futures = [pool.submit(session.measure) for session in sessions]
-        try:
-            concurrent.futures.wait(futures)
-        except KeyboardInterrupt:
-            _progress("interrupted; cleaning up")
-            for session in sessions:
-                session.machine.cancel.set()
-        return [future.result() for future in futures]
+    return count(request, _progress) if isinstance(request, CountRequest) else measure(request, _progress)
 
 
 def _progress(message: str) -> None:
@@ -243,19 +149,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = build_parser().parse_args(argv)
     try:
-        config = config_from(arguments)
+        request = request_from(arguments)
     except ValueError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then too
     try:
-        result = run(config)
+        result = run(request)
     except ValueError as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
-    print(json.dumps(result.records, indent=1) if arguments.json else result.text)
-    return 0 if result.is_complete else 1
+    for line in result.failures:
+        print(f"error: {line}", file=sys.stderr)
+    for line in result.unwritten:
+        print(f"error: {line}; all records are on standard output", file=sys.stderr)
+    print(json.dumps(result.records, indent=1) if arguments.json or result.unwritten else result.text)
+    return 1 if result.failures or result.unwritten else 0
 
 
 if __name__ == "__main__":

@@ -175,7 +175,7 @@ class AdbDevice:
         code, said = self.run(f"sha256sum {quote(remote)}")
         if code:
             raise MachineError("device error", f"device {self.serial} cannot check {remote}: no sha256sum there")
-        if said.split()[0] != sha256_file(local):
+        if said.split()[:1] != [sha256_file(local)]:
             raise MachineError("device error", f"{local.name} arrived damaged on device {self.serial}")
 
     def pull(self, remote: str, local: Path) -> None:

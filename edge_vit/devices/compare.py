@@ -1,52 +1,73 @@
 """Compare a device's outputs with this machine's own, and models with each other."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vit.devices import host_run, stats, tflite_file
-from edge_vit.devices.records import Record
+from edge_vit.devices.records import Record, values_us
+from edge_vit.devices.runner_build import MissingLiteRTError
 
 
-def with_host(model: Path, output: bytes, cache_dir: Path | None = None) -> tuple[bool | None, float | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How an output compares with this machine's own.
+
+    Attributes:
+        equals_host: Whether they are byte-equal; None where nothing was compared.
+        max_difference: The largest difference of float outputs that are not equal, 0 of equal ones; else None.
+        not_compared: Why nothing was compared; None also where no LiteRT is installed here to compare with.
+    """
+
+    equals_host: bool | None = None
+    max_difference: float | None = None
+    not_compared: str | None = None
+
+    def as_fields(self) -> dict:
+        """Return it as a record's fields."""
+        return {
+            "output_equals_host": self.equals_host,
+            "output_max_difference": self.max_difference,
+            "output_not_compared": self.not_compared,
+        }
+
+
+def with_host(model: Path, output: bytes, cache_dir: Path | None = None) -> Comparison:
     """Compare outputs with those of the LiteRT installed here, from the same seeded input.
 
-    Returns:
-        Whether they are byte-equal, and for float outputs the largest difference; None for both where no LiteRT is
-        installed.
+    What keeps this machine from running the model is told in the comparison: the device's own figures stand.
     """
-    interface = tflite_file.read_interface(model)
     try:
+        interface = tflite_file.read_interface(model)
         expected = host_run.reference_output(model, host_run.seeded_inputs(interface.inputs), cache_dir)
-    except ValueError:
-        return None, None  # nothing here to compare with is no failure of the device
+    except MissingLiteRTError:
+        return Comparison()
+    except ValueError as e:
+        return Comparison(not_compared=str(e))
     if output == expected:
-        return True, 0.0
+        return Comparison(equals_host=True, max_difference=0.0)
     if len(output) != len(expected) or any(t.dtype != "float32" for t in interface.outputs):
-        return False, None
+        return Comparison(equals_host=False)
     import numpy as np
 
     difference = np.abs(np.frombuffer(output, np.float32) - np.frombuffer(expected, np.float32))
-    return False, float(difference.max())
+    return Comparison(equals_host=False, max_difference=float(difference.max()))
 
 
-def outputs(models: Sequence[Path], records: Sequence[Record], cache_dir: Path) -> None:
+def outputs_(models: Sequence[Path], records: Sequence[Record], cache_dir: Path | None) -> None:
     """Fill in how each record's output compares with this machine's, where a runner returned one."""
     for model, record in zip(models, records, strict=True):
         if record.output and record.runner.get("name") == "litert_runner" and record.device_name != "local":
-            record.output_equals_host, record.output_max_difference = with_host(model, record.output, cache_dir)
+            for name, value in with_host(model, record.output, cache_dir).as_fields().items():
+                setattr(record, name, value)
 
 
-def ratios(records: Sequence[Record]) -> None:
-    """Fill in each record's median latency over the first one's."""
+def ratios_(records: Sequence[Record]) -> None:
+    """Fill in each record's latency over the first one's."""
     base = records[0]
     for record in records[1:]:
         if record.emulated or base.emulated or record.failure or base.failure:
             continue
-        mine, theirs = ([_values(entry) for entry in r.rounds] for r in (record, base))
-        if all(mine) and all(theirs) and mine and theirs:
+        mine, theirs = ([values_us(entry) for entry in r.rounds] for r in (record, base))
+        if mine and all(mine) and all(theirs):
             record.ratio = stats.ratio(mine, theirs).as_dict()
-
-
-def _values(entry: dict) -> list[float]:
-    """Return a round's samples, or its median where the runner kept none."""
-    return entry["samples_us"] or ([entry["summary"]["median"]] if "median" in entry["summary"] else [])

@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, dataclass
 
+from edge_vit.devices.cpu import arm_parts, describe_cpu
 from edge_vit.devices.machine import Machine, MachineError
 
 # One script, one round trip. Everything may be missing: phones hide files, Debian has no getprop, old Android no
@@ -32,7 +33,8 @@ for p in /sys/devices/system/cpu/cpufreq/policy*; do
     [ -r $p/scaling_governor ] && read -r governor <$p/scaling_governor
     show "policy $khz $governor" $p/related_cpus
 done
-grep -E 'CPU part|model name' /proc/cpuinfo 2>/dev/null
+grep -E '^(CPU part|model name)' /proc/cpuinfo 2>/dev/null
+grep -m 1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null
 command -v taskset >/dev/null && echo "taskset yes"
 true
 """
@@ -71,6 +73,7 @@ class DeviceInfo:
     name: str
     model: str
     soc: str
+    cpu: str
     system: str
     fingerprint: str
     machine: str
@@ -123,7 +126,8 @@ def parse_info(name: str, text: str) -> DeviceInfo:
     return DeviceInfo(
         name=name,
         model=model or _one(r"^board (.+)$", text) or _one(r"^model name\s*: (.+)$", text) or "unknown",
-        soc=soc or props.get("ro.board.platform") or props.get("ro.hardware") or _parts(text) or "unknown",
+        soc=soc or props.get("ro.board.platform") or props.get("ro.hardware") or arm_parts(text) or "unknown",
+        cpu=describe_cpu(text),
         system=system,
         fingerprint=props.get("ro.build.fingerprint") or kernel,
         machine=_one(r"^machine (.+)$", text),
@@ -174,13 +178,22 @@ def core_mask(choice: str, info: DeviceInfo) -> int | None:
     Raises:
         ValueError: If the choice is none of these, or the machine has no such cluster.
     """
-    if choice == "all":
+    if choice not in ("big", "little"):
+        return given_mask(choice)
+    if not info.clusters:
+        raise MachineError("device error", f"{info.name} tells no core clusters; give --cores as a mask")
+    cluster = info.clusters[-1 if choice == "big" else 0]
+    return sum(1 << core for core in cluster.cores)
+
+
+def given_mask(choice: str) -> int | None:
+    """Return the mask that `--cores` gives outright; None for all, big and little.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if choice in ("all", "big", "little"):
         return None
-    if choice in ("big", "little"):
-        if not info.clusters:
-            raise MachineError("device error", f"{info.name} tells no core clusters; give --cores as a mask")
-        cluster = info.clusters[-1 if choice == "big" else 0]
-        return sum(1 << core for core in cluster.cores)
     try:
         mask = int(choice, 16)
     except ValueError as e:
@@ -210,9 +223,3 @@ def parse_state(text: str) -> State:
 def _one(pattern: str, text: str) -> str:
     found = re.search(pattern, text, re.M)
     return found.group(1).strip() if found else ""
-
-
-def _parts(text: str) -> str:
-    """Return the cores' part numbers as the kernel shows them, such as 0xd0b."""
-    parts = sorted(set(re.findall(r"^CPU part\s*: (\S+)$", text, re.M)))
-    return "ARM part " + ", ".join(parts) if parts else ""

@@ -32,11 +32,16 @@ def seeded_inputs(tensors: Sequence[Tensor], seed: int = 0) -> list[bytes]:
 
 
 def reference_output(model: Path, inputs: Sequence[bytes], cache_dir: Path | None = None) -> bytes:
-    """Return the bytes of all outputs of one inference on this machine itself, with the LiteRT installed here."""
-    cache = cache_folder(cache_dir)
+    """Return the bytes of all outputs of one inference on this machine itself, with the LiteRT installed here.
+
+    Raises:
+        MissingLiteRTError: If none is installed.
+        ValueError: If the runner cannot be had here, or fails.
+    """
+    library, runner = runner_build.local_library(), runner_build.local_runner(cache_folder(cache_dir))
     with tempfile.TemporaryDirectory(prefix="edge_vit-local-") as scratch:
         output = Path(scratch) / "output"
-        command = [str(runner_build.local_runner(cache)), "--library", str(runner_build.local_library())]
+        command = [str(runner), "--library", str(library)]
         command += ["--model", str(model), "--output", str(output), *input_flags(inputs, Path(scratch))]
         packages.call(command, f"a run of {model.name} on this machine")
         return output.read_bytes()

@@ -4,19 +4,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from edge_vit.devices.results import write_whole
+
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 860, 320, 70, 50, 40, 20
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df", "#bf8700", "#57606a")
 BINS = 60
+
+
+def check_plot(path: Path) -> None:
+    """Raise a ValueError unless the path is one that can be drawn to."""
+    if path.suffix != ".svg":
+        raise ValueError(f"--plot {path.name}: only .svg can be drawn")
 
 
 def write_plot(path: Path, plains: Sequence[dict]) -> None:
     """Write one SVG with the distribution of each record's latencies and, where there is one, its sustained curve.
 
     Raises:
-        ValueError: If the path is no .svg, or no record has anything to draw (emulated ones have no times).
+        ValueError: If the path is no .svg, no record has anything to draw (emulated ones have no times), or the file
+            cannot be written.
     """
-    if path.suffix != ".svg":
-        raise ValueError(f"--plot {path.name}: only .svg can be drawn")
+    check_plot(path)
     distributions = []
     curves = []
     for p in plains:
@@ -35,12 +43,11 @@ def write_plot(path: Path, plains: Sequence[dict]) -> None:
         raise ValueError("nothing to plot: no record keeps samples (emulated devices and benchmark_model have none)")
     height = HEIGHT * len(panels)
     body = "".join(f'<g transform="translate(0 {HEIGHT * i})">{panel}</g>' for i, panel in enumerate(panels))
-    part = path.with_name(path.name + ".part")
-    part.write_text(
+    write_whole(
+        path,
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>{body}</svg>\n'
+        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>{body}</svg>\n',
     )
-    part.rename(path)
 
 
 def _distribution(series: Sequence[tuple[str, list[float]]]) -> str:

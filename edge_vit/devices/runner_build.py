@@ -69,17 +69,21 @@ def aarch64_library(cache_dir: Path, version: str) -> Path:
     return folder / LIBRARY
 
 
+class MissingLiteRTError(ValueError):
+    """No LiteRT is installed on this machine."""
+
+
 def local_library() -> Path:
     """Return libLiteRt.so of the ai-edge-litert that is installed here.
 
     Raises:
-        ValueError: If it is not installed.
+        MissingLiteRTError: If it is not installed.
     """
     found = importlib.util.find_spec("ai_edge_litert")
     for folder in (found.submodule_search_locations or []) if found else []:
         if (Path(folder) / "libLiteRt.so").exists():
             return Path(folder) / "libLiteRt.so"
-    raise ValueError("running on this machine needs LiteRT's library; pip install 'edge_vit[tflite]'")
+    raise MissingLiteRTError("running on this machine needs LiteRT's library; pip install 'edge_vit[tflite]'")
 
 
 def local_runner(cache_dir: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from converters.checksum import sha256_file
 from edge_vit.devices import packages, runner_build
-from edge_vit.devices.machine import MachineError, quote
+from edge_vit.devices.machine import PID_MARK, MachineError, quote
 
 # LiteRT's own published builds, one folder a release.
 LITERT_BINARIES = "https://storage.googleapis.com/litert/binaries/{version}/android_arm64/{name}"
@@ -203,10 +203,12 @@ class ExecutorRunner:
             words += [f"--output_file={call.output}"]
         words += [f"--num_executions={self.warmup_runs + call.schedule.runs}", f"--cpu_threads={call.threads}"]
         words += ["--print_output=none"]
+        run = _script(call.folder, words, mask)
         if not self.is_android:
-            return _script(call.folder, words, mask)
-        run = _script(call.folder, words, mask).replace("exec ", "", 1)
-        return f"logcat -c; {run}; code=$?; logcat -d -s ExecuTorch; exit $code"
+            return run
+        # A shell of its own that becomes the runner and says its process id: this is what a broken-off run must end.
+        own = quote(f'echo "{PID_MARK}$$"; {run}')
+        return f"logcat -c; sh -c {own}; code=$?; logcat -d -s ExecuTorch; exit $code"
 
     def parse(self, lines: Sequence[str]) -> Output:
         times: list[float] = []
@@ -225,7 +227,7 @@ class ExecutorRunner:
 
 def explain_failure(runner: Runner, code: int, lines: Sequence[str], model: str, where: str) -> MachineError:
     """Return the error for a runner that ended with `code`."""
-    noise = ("{", "INFO", "WARNING", "VERBOSE", "qemu:")
+    noise = ("{", "INFO", "WARNING", "VERBOSE", "qemu:", PID_MARK)
     said = [line for line in lines if line.strip() and not line.startswith(noise)]
     detail = f": {said[-1].strip()}" if said else ""
     if code > 128 and code - 128 in SIGNALS:

@@ -9,77 +9,21 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from converters.checksum import sha256_file
 from converters.manifest import manifest_path
-from edge_vit.devices import host_run, tflite_file
+from edge_vit.devices import host_run, stats, tflite_file
 from edge_vit.devices.device_info import DeviceInfo, core_mask, probe, read_state
 from edge_vit.devices.machine import Machine, MachineError, quote
 from edge_vit.devices.records import Record
 from edge_vit.devices.runners import Call, ExecutorRunner, Output, Runner, Schedule, choose_runner, explain_failure
-from edge_vit.devices.via_app import UNPINNED, ViaAppRunner, explain
+from edge_vit.devices.settings import Settings
+from edge_vit.devices.via_app import ViaAppRunner, explain
 
 Progress = Callable[[str], None]
 CHUNK_S = 30  # of a sustained run by a runner that keeps no samples
 NO_OUTPUT = ("benchmark_model", "android_demo")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How to measure; the same for every machine and model."""
-
-    cores: str = "all"
-    threads: int = 1
-    runs: int = 50
-    min_s: float = 5.0
-    max_s: float = 300.0
-    warmup_runs: int = 10
-    warmup_s: float = 1.0
-    max_warmup_s: float = 30.0
-    repeat: int = 1
-    cool_down_s: float = 60.0
-    rounds: int = 5
-    sustained_min: float = 0.0
-    max_drift: float = 0.05
-    emulated_runs: int = 2
-    runner: Path | None = None
-    litert_version: str | None = None
-    via_app: bool = False
-    app: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "runs", "repeat", "rounds", "emulated_runs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("min_s", "max_s", "warmup_s", "max_warmup_s", "cool_down_s", "sustained_min", "warmup_runs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
-        if self.max_drift <= 0:
-            raise ValueError(f"max_drift is {self.max_drift}; it must be positive")
-        if self.app and not self.via_app:
-            raise ValueError("app is given without via_app; it is the app to measure through")
-        if self.via_app and self.cores != "all":
-            raise ValueError(f"--cores {self.cores}: {UNPINNED}")
-        if self.via_app and (self.runner or self.litert_version):
-            raise ValueError("the app brings its own runtime; leave --runner and --litert-version out with --via-app")
-
-    def schedule(self, emulated: bool = False) -> Schedule:
-        """Return what one call of a runner is to do.
-
-        On an emulated machine times mean nothing: just enough inferences to see that the path works and what comes out.
-        """
-        if emulated:
-            return Schedule(warmup_runs=0, warmup_s=0, max_warmup_s=0, runs=self.emulated_runs, min_s=0, max_s=0)
-        return Schedule(
-            warmup_runs=self.warmup_runs,
-            warmup_s=self.warmup_s,
-            max_warmup_s=max(self.max_warmup_s, self.warmup_s),
-            runs=self.runs,
-            min_s=self.min_s,
-            max_s=max(self.max_s, self.min_s),
-        )
 
 
 class Session:
@@ -114,9 +58,9 @@ class Session:
         try:
             self._measure(records)
         except MachineError as e:
-            for record in records:
-                if not record.is_complete and record.failure is None:
-                    record.failure = {"kind": e.kind, "message": str(e)}
+            _mark_(records, e)
+        except OSError as e:  # this machine's own: its disk is full, adb has gone
+            _mark_(records, MachineError("device error", f"{self.machine.name}: {e}"))
         finally:
             self._clean_up()
         return records
@@ -180,7 +124,10 @@ class Session:
         self.inputs[model] = []
         if runner.name != "litert_runner":
             return
-        self.inputs[model] = host_run.seeded_inputs(tflite_file.read_interface(model).inputs)
+        try:
+            self.inputs[model] = host_run.seeded_inputs(tflite_file.read_interface(model).inputs)
+        except ValueError as e:
+            raise MachineError("no runner", f"{model.name}: {e}") from e
         with tempfile.TemporaryDirectory(prefix="edge_vit-") as scratch:
             for i, data in enumerate(self.inputs[model]):
                 local = Path(scratch) / f"{model.name}.input{i}"
@@ -250,7 +197,11 @@ class Session:
             output = runner.parse(lines)
         except MachineError as e:
             failure = failure or e
-        if failure is None and not output.is_complete:
+        except (KeyError, TypeError, ValueError) as e:  # a runner of another version than the one that was read here
+            said = f"{runner.name} on {self.machine.name} printed what cannot be read for {model.name}: {e!r}"
+            failure = failure or MachineError("runner failed", said)
+        has_result = output.samples_us or output.summary or output.untimed is not None
+        if failure is None and not (output.is_complete and has_result):
             said = f"{runner.name} on {self.machine.name} printed no result for {model.name}"
             failure = MachineError("runner failed", said)
         return output, failure
@@ -288,7 +239,7 @@ class Session:
         runner = self.runners[model]
         runs = 1
         if isinstance(runner, ExecutorRunner):  # it knows no duration, only a number
-            runs = max(1, round(seconds * 1e6 / record.median_us()))
+            runs = max(1, round(seconds * 1e6 / stats.quantile(record.values_us(), 50)))
         is_chunked = runner.name == "benchmark_model"
         chunk = min(CHUNK_S, seconds) if is_chunked else seconds
         schedule = Schedule(warmup_runs=0, warmup_s=0, max_warmup_s=0, runs=runs, min_s=chunk, max_s=chunk * 2)
@@ -324,3 +275,10 @@ class Session:
         with contextlib.suppress(MachineError):
             self.machine.stop()
             self.machine.run(f"rm -rf {quote(self.folder)}", timeout_s=30)
+
+
+def _mark_(records: Sequence[Record], failure: MachineError) -> None:
+    """Write a failure into every record that it spoiled."""
+    for record in records:
+        if not record.is_complete and record.failure is None:
+            record.failure = {"kind": failure.kind, "message": str(failure)}

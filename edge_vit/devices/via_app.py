@@ -66,7 +66,9 @@ class ViaAppRunner:
         extras += [("ef", "seconds", schedule.min_s), ("ef", "max_seconds", schedule.max_s)]
         words = " ".join(f"--{kind} {key} {quote(str(value))}" for kind, key, value in extras)
         clean = f"rm -f {models}/{quote(name)} {models}/{quote(self.manifest.name)}"
-        steps = [f"cd {quote(call.folder)} || exit 1"]
+        # The app is a process of its own, which outlives this script: whoever ends the script ends the app.
+        end = f"am force-stop {PACKAGE}"
+        steps = [f"trap {quote(f'{clean}; {end}; exit 143')} TERM", f"cd {quote(call.folder)} || exit 1"]
         if self.app:
             steps.append(f'said=$(pm install -r edge_vit_demo.apk 2>&1) || {{ echo "$said"; exit {REFUSED}; }}')
         steps += [
@@ -76,7 +78,7 @@ class ViaAppRunner:
             f"am start -W -S -n {PACKAGE}/.BenchActivity {words} >/dev/null || {{ {clean}; exit {NOT_STARTED}; }}",
             f"n=0; while [ ! -f {result} ] && [ $n -lt {wait} ]; do sleep {POLL_S}; n=$((n + 1)); done",
             clean,
-            f"[ -f {result} ] || exit {NO_RESULT}",
+            f"[ -f {result} ] || {{ {end}; exit {NO_RESULT}; }}",
             f'echo "{RESULT_MARK}$(cat {result})"; rm -f {result}',
         ]
         return "; ".join(steps)

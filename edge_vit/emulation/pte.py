@@ -74,8 +74,7 @@ def run(model: Path, data: bytes, cpu: str = "cortex-a76", *, toolchain: PteTool
     Raises:
         ValueError: If the core is unknown, the model is missing, or the run fails.
     """
-    if cpu not in emulation.CPUS:
-        raise ValueError(f"unknown core {cpu!r}; choose from {', '.join(emulation.CPUS)}")
+    emulation.check_cpu(cpu)
     if not model.is_file():
         raise ValueError(f"no model {model}")
     tools = toolchain or prepare()

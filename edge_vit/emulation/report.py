@@ -1,14 +1,16 @@
 """Records and tables of emulated runs: instructions, never milliseconds."""
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from converters.checksum import sha256_file
-from edge_vit.devices import compare
+from edge_vit.devices import compare, results
+from edge_vit.devices.cpu import host_cpu
+from edge_vit.devices.results import describe_output
 from edge_vit.emulation import tflite as emulation
 
+LINES, TABLE = "instructions.jsonl", "instructions.md"
 WHAT_IT_IS = "Emulated: instructions of one inference on one core, which say nothing of memory, caches and pipelines."
 
 
@@ -31,7 +33,7 @@ def measure(
             progress(f"{cpu}: {model.name}")
             result = emulation.emulate(model, cpu, runs=runs, with_profile=with_operators, toolchain=toolchain)
             base = base or result.instructions
-            equal, difference = compare.with_host(model, result.output, cache_dir)
+            compared = compare.with_host(model, result.output, cache_dir)
             records.append(
                 {
                     "model": model.name,
@@ -43,8 +45,8 @@ def measure(
                     "instructions_per_run": list(result.per_inference),
                     "against_first": round(result.instructions / base, 4),
                     "output_sha256": hashlib.sha256(result.output).hexdigest(),
-                    "output_equals_host": equal,
-                    "output_max_difference": difference,
+                    **compared.as_fields(),
+                    "host_cpu": host_cpu(),
                     "litert_version": toolchain.litert_version,
                     "qemu_version": toolchain.qemu_version,
                     "operators": [
@@ -68,6 +70,8 @@ def table(records: Sequence[dict]) -> str:
     lines.insert(1, "-" * len(lines[0]))
     first = records[0]
     lines += ["", f"{WHAT_IT_IS} LiteRT {first['litert_version']}, qemu {first['qemu_version']}."]
+    lines += [f"Host: {first['host_cpu']}."]
+    lines += [f"{r['model']} on {r['cpu']}: {r['output_not_compared']}" for r in records if r["output_not_compared"]]
     for r in records:
         if r["operators"]:
             lines += ["", f"{r['model']} on {r['cpu']}", *operator_lines(r)]
@@ -88,24 +92,24 @@ def operator_lines(record: dict) -> list[str]:
     return lines
 
 
-def describe_output(record: dict) -> str:
-    """Say how a record's output compares with this machine's own."""
-    if record["output_equals_host"] is None:
-        return record["output_sha256"][:12]
-    if record["output_equals_host"]:
-        return "equal to host's"
-    difference = record["output_max_difference"]
-    return "differs from host's" + (f" by up to {difference:.2g}" if difference is not None else "")
+def check(folder: Path) -> None:
+    """Try whether `append` will be able to write.
+
+    Raises:
+        ValueError: If it will not, or a line that is there is no record.
+    """
+    results.load_lines(folder / LINES, _is_record)
+    results.check_writable([folder / LINES, folder / TABLE])
 
 
 def append(folder: Path, records: Sequence[dict]) -> None:
-    """Append records to instructions.jsonl in the results folder and make instructions.md anew."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "instructions.jsonl"
-    with open(path, "a") as handle:
-        for record in records:
-            handle.write(json.dumps(record) + "\n")
-    gathered = [json.loads(line) for line in path.read_text().splitlines()]
+    """Append records to instructions.jsonl in the results folder and make instructions.md anew.
+
+    Raises:
+        ValueError: If one of the two cannot be written, or a line that is there is no record.
+    """
+    results.append_lines(folder / LINES, records)
+    gathered = results.load_lines(folder / LINES, _is_record)
     lines = ["# Instructions of one inference", "", WHAT_IT_IS, ""]
     lines += ["| model | SHA-256 | core | instructions | LiteRT | output |", "| --- | --- | --- | ---: | --- | --- |"]
     for r in sorted(gathered, key=lambda r: (r["cpu"], r["instructions"])):
@@ -113,6 +117,8 @@ def append(folder: Path, records: Sequence[dict]) -> None:
             f"| {r['model']} | {r['model_sha256'][:12]} | {r['cpu']} | {r['instructions']:,} | {r['litert_version']} "
             f"| {describe_output(r)} |"
         )
-    part = folder / "instructions.md.part"
-    part.write_text("\n".join(lines) + "\n")
-    part.rename(folder / "instructions.md")
+    results.write_whole(folder / TABLE, "\n".join(lines) + "\n")
+
+
+def _is_record(plain: dict) -> bool:
+    return plain.keys() >= {"model", "model_sha256", "cpu", "instructions", "litert_version"}

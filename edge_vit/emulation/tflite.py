@@ -30,6 +30,7 @@ _FEATURES = {
     ),
 }
 CPUS = tuple(sorted(_FEATURES))
+DEFAULT_CPUS = ("cortex-a53", "cortex-a76")
 PLUGIN_SOURCE = Path(__file__).with_name("csrc") / "insncount.c"
 QEMU_SUITE = "bookworm"  # its qemu-user is linked dynamically and so takes plugins; later releases' is static
 OTHER_QEMUS = "usr/bin/qemu-[!a]*"
@@ -98,6 +99,12 @@ def prepare(cache_dir: Path | None = None) -> Toolchain:
     )
 
 
+def check_cpu(cpu: str) -> None:
+    """Raise a ValueError unless `cpu` is one of CPUS."""
+    if cpu not in CPUS:
+        raise ValueError(f"unknown core {cpu!r}; choose from {', '.join(CPUS)}")
+
+
 def count_instructions(
     model: Path, cpu: str = "cortex-a76", *, runs: int = 3, toolchain: Toolchain | None = None
 ) -> int:
@@ -134,8 +141,7 @@ def emulate(
     Raises:
         ValueError: If the model or a part of the toolchain is missing, or the run fails.
     """
-    if cpu not in CPUS:
-        raise ValueError(f"unknown core {cpu!r}; choose from {', '.join(CPUS)}")
+    check_cpu(cpu)
     if not model.is_file():
         raise ValueError(f"no model {model}")
     if runs < 1:

@@ -31,6 +31,7 @@ policy 1803000 sched_pixel 0 1 2 3
 policy 2348000 sched_pixel 4 5
 policy 2850000 sched_pixel 6 7
 CPU part	: 0xd05
+Features	: fp asimd evtstrm asimddp
 taskset yes
 """
 
@@ -53,6 +54,7 @@ def test_reads_a_phone() -> None:
     assert (info.model, info.soc, info.system) == ("Google Pixel 7", "Google Tensor G2", "Android 14")
     assert info.is_android and info.has_taskset and not info.emulated
     assert info.fingerprint.startswith("google/panther")
+    assert info.cpu == "ARM part 0xd05 (dot product, no i8mm)"
     assert info.clusters == (
         Cluster(cores=(0, 1, 2, 3), capacity=160, max_khz=1803000, governor="sched_pixel"),
         Cluster(cores=(4, 5), capacity=498, max_khz=2348000, governor="sched_pixel"),

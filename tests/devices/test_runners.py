@@ -111,7 +111,8 @@ def test_executor_runner_command(program: Path) -> None:
     assert linux.script(call("./m.pte", "./a", "./b"), 3) == f"cd /data/local/tmp/ev && exec taskset 3 {flags}"
     android = ExecutorRunner(program, "given", is_android=True)
     assert android.script(call("./m.pte", "./a", "./b"), None) == (
-        f"logcat -c; cd /data/local/tmp/ev && {flags}; code=$?; logcat -d -s ExecuTorch; exit $code"
+        f"logcat -c; sh -c 'echo \"@pid $$\"; cd /data/local/tmp/ev && exec {flags}'; code=$?; "
+        "logcat -d -s ExecuTorch; exit $code"
     )
 
 

@@ -9,7 +9,8 @@ from edge_vit.devices import compare
 from edge_vit.devices.local import LocalMachine
 from edge_vit.devices.machine import MachineError
 from edge_vit.devices.records import Record
-from edge_vit.devices.session import Session, Settings
+from edge_vit.devices.session import Session
+from edge_vit.devices.settings import Settings
 
 pytestmark = pytest.mark.needs_tflite
 QUICK = Settings(
@@ -35,7 +36,7 @@ def test_two_models_alternately(cache_dir: Path, tiny_fp32: Path, tiny_int8: Pat
     said: list[str] = []
     measured = Session(LocalMachine(), [tiny_fp32, tiny_int8], QUICK, cache_dir, said.append)
     records = measured.measure()
-    compare.ratios(records)
+    compare.ratios_(records)
     order = [line.split()[-1] for line in said if ": running" in line]
     a, b = "tiny_fp32.tflite", "tiny_int8.tflite"
     assert order == [a, b, b, a, a, b]

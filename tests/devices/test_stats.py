@@ -73,10 +73,38 @@ def test_ratio_of_alternating_rounds() -> None:
     assert found.low < 0.3 < found.high and found.high - found.low < 0.02
 
 
-def test_ratio_of_one_round_has_no_interval() -> None:
+@pytest.mark.parametrize("is_skewed", [False, True], ids=["normal", "skewed"])
+@pytest.mark.parametrize("rounds", [2, 3, 5, 10])
+def test_interval_of_a_ratio_covers_the_truth_as_often_as_it_says(rounds: int, is_skewed: bool) -> None:
+    """Rounds differ by more than their samples do, and the machine's pace wanders under both models."""
+    generator = np.random.default_rng(rounds)
+    trials = 1000
+
+    def draw(level: float, pace: np.ndarray) -> list[list[float]]:
+        own = generator.gamma(1, 1, rounds) - 1 if is_skewed else generator.standard_normal(rounds)
+        samples = generator.standard_normal((rounds, 15))
+        return (level * pace[:, None] * np.exp(0.02 * own[:, None] + 0.03 * samples)).tolist()
+
+    hits = 0
+    for _ in range(trials):
+        pace = np.exp(0.2 * np.cumsum(generator.standard_normal(rounds)))
+        found = stats.ratio(draw(4, pace), draw(10, pace))
+        hits += found.low <= 0.4 <= found.high
+    assert 0.93 <= hits / trials <= 0.99
+
+
+def test_students_t_is_the_tables() -> None:
+    for freedom, expected in ((1, 12.706), (2, 4.303), (4, 2.776), (5, 2.571), (9, 2.262), (29, 2.045), (1000, 1.962)):
+        assert stats.student_t(freedom) == pytest.approx(expected, rel=0.002)
+
+
+def test_ratio_has_an_interval_only_where_rounds_tell_one() -> None:
     assert stats.ratio([[2.0, 2.0]], [[4.0]]).as_dict() == {"value": 0.5, "low": None, "high": None}
-    with pytest.raises(ValueError, match="needs samples of both"):
-        stats.ratio([[]], [[1.0]])
+    alike = stats.ratio([[2.0], [3.0]], [[4.0], [6.0]])  # to the last digit: a coarse clock, not a sure ratio
+    assert alike.value == pytest.approx(0.5) and alike.low is None and alike.high is None
+    for a, b in (([[]], [[1.0]]), ([[1.0], [1.0]], [[1.0]]), ([], [])):
+        with pytest.raises(ValueError, match="needs samples of both models in every round"):
+            stats.ratio(a, b)
 
 
 def test_curve_is_time_against_median() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_vit import bench_arm
+from edge_vit.devices import runner_build
 
 DATA = Path(__file__).parents[1] / "devices" / "data"
 INT8, FLOAT = DATA / "tiny_int8.tflite", DATA / "tiny_fp32.tflite"
@@ -44,20 +45,20 @@ def test_every_flag_reaches_the_settings(tmp_path: Path) -> None:
     words += ["--max-warmup-seconds", "9", "--repeat", "2", "--cool-down", "5", "--rounds", "4", "--sustained", "10"]
     words += ["--max-drift", "0.1", "--runner", "/x/run", "--litert-version", "2.2.0", "--emulated-runs", "3"]
     words += ["--csv", "a.csv", "--plot", "a.svg", "--results", "r", "--cache-dir", str(tmp_path)]
-    config = bench_arm.config_from(bench_arm.build_parser().parse_args(words))
-    s = config.settings
-    assert (config.serials, config.adb, config.take_all, config.local) == (("A", "B"), "/x/adb", False, False)
+    request = bench_arm.request_from(bench_arm.build_parser().parse_args(words))
+    s = request.settings
+    assert (request.serials, request.adb, request.take_all, request.is_local) == (("A", "B"), "/x/adb", False, False)
     assert (s.cores, s.threads, s.runs, s.min_s, s.max_s) == ("big", 4, 99, 7, 70)
     assert (s.warmup_runs, s.warmup_s, s.max_warmup_s) == (3, 2, 9)
     assert (s.repeat, s.cool_down_s, s.rounds, s.sustained_min, s.max_drift) == (2, 5, 4, 10, 0.1)
     assert (s.runner, s.litert_version, s.emulated_runs) == (Path("/x/run"), "2.2.0", 3)
-    assert (config.csv, config.plot, config.results, config.cache_dir) == (
+    assert (request.csv, request.plot, request.results, request.cache_dir) == (
         Path("a.csv"), Path("a.svg"), Path("r"), tmp_path,
     )  # fmt: skip
 
 
 def test_defaults_are_the_documented_method() -> None:
-    s = bench_arm.config_from(bench_arm.build_parser().parse_args([str(INT8)])).settings
+    s = bench_arm.request_from(bench_arm.build_parser().parse_args([str(INT8)])).settings
     assert (s.runs, s.min_s, s.warmup_runs, s.threads, s.max_drift) == (50, 5, 10, 1, 0.05)
 
 
@@ -72,6 +73,23 @@ def test_defaults_are_the_documented_method() -> None:
         ([str(INT8), "--by-operator"], "--by-operator counts instructions and so needs --emulate"),
         ([str(INT8), "--emulate", "--plot", "x.svg"], "--emulate has no latencies"),
         ([str(INT8), "--runs", "0"], "runs is 0; it must be at least 1"),
+        ([str(INT8), "--threads", "9999"], "threads is 9999; it must be at most 1024"),
+        ([str(INT8), "--min-seconds", "nan"], "min_s is nan; it must not be negative"),
+        ([str(INT8), "--max-seconds", "inf"], "max_s is inf; it must be at most 86400"),
+        ([str(INT8), "--max-seconds", "1"], "min_s is 5.0; it must be at most max_s, which is 1"),
+        ([str(INT8), "--warmup-seconds", "40"], "warmup_s is 40.0; it must be at most max_warmup_s, which is 30"),
+        ([str(INT8), "--sustained", "-1"], "sustained_min is -1.0; it must not be negative"),
+        ([str(INT8), "--max-drift", "nan"], "max_drift is nan; it must be positive"),
+        ([str(INT8), "--max-drift", "101"], "max_drift is 101.0; it must be at most 100"),
+        ([str(INT8), "--warmup-runs", "-1"], "warmup_runs is -1; it must not be negative"),
+        ([str(INT8), "--emulate", "--emulated-runs", "0"], "emulated_runs is 0; it must be at least 1"),
+        ([str(INT8), "--litert-version", "../2.3.0"], "--litert-version '../2.3.0' is no release, such as 2.3.0"),
+        ([str(INT8), "--cores", "fast"], "--cores is 'fast'; choose all, big, little, or a hexadecimal mask"),
+        ([str(INT8), "--local", "--plot", "x.png"], "--plot x.png: only .svg can be drawn"),
+        ([str(INT8), "--local", "--cache-dir", str(INT8)], "tiny_int8.tflite is not a folder"),
+        ([str(INT8), "--emulate", "--cache-dir", str(INT8)], "tiny_int8.tflite is not a folder"),
+        ([str(INT8), "--emulate", "--cpu", "z80"], "unknown core 'z80'; choose from "),
+        ([str(INT8), "--local", "--cpu", "cortex-a53"], "--cpu names a core to emulate and so needs --emulate"),
     ],
 )
 def test_misuse_exits_with_2(words: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
@@ -93,9 +111,97 @@ def test_without_adb_the_message_is_one_line(capsys: pytest.CaptureFixture) -> N
     assert said.err.startswith("error: no adb program at /no/adb; install") and said.err.count("\n") == 1
 
 
-def test_cores_that_are_none_are_told(capsys: pytest.CaptureFixture) -> None:
-    assert bench_arm.main([str(INT8), "--local", "--cores", "fast"]) == 1
-    assert "--cores is 'fast'; choose all, big, little" in capsys.readouterr().err
+@pytest.mark.parametrize("where", [["--local"], ["--emulate"]])
+def test_a_cache_that_is_a_file_is_one_line(
+    where: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGE_VIT_CACHE", str(tmp_path / "file"))
+    pytest.importorskip("ai_edge_litert")
+    assert bench_arm.main([str(INT8), *where]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert (
+        len(said) == 1 and f"in {tmp_path / 'file'} (it is a file); choose another folder with --cache-dir" in said[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--local --results {file}", "cannot write {file}/results.jsonl: Not a directory"),
+        ("--local --results {folders}", "cannot read {folders}/results.jsonl: Is a directory"),
+        ("--local --results {damaged}", "{damaged}/results.jsonl line 1 is not a record; repair or remove it"),
+        ("--local --results {binary}", "{binary}/results.jsonl is not text; repair or remove it"),
+        ("--local --csv {file}/x.csv", "cannot write {file}/x.csv: Not a directory"),
+        ("--local --csv {folders}", "cannot write {folders}: Is a directory"),
+        ("--local --plot {file}/x.svg", "cannot write {file}/x.svg: Not a directory"),
+        ("--emulate --results {file}", "cannot write {file}/instructions.jsonl: Not a directory"),
+        ("--emulate --results {folders}", "cannot read {folders}/instructions.jsonl: Is a directory"),
+        ("--emulate --results {damaged}", "{damaged}/instructions.jsonl line 1 is not a record; repair or remove it"),
+    ],
+)
+def test_places_are_tried_before_measuring(
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    places = {name: tmp_path / name for name in ("file", "folders", "damaged", "binary")}
+    places["file"].touch()
+    for name in ("results.jsonl", "instructions.jsonl"):
+        (places["folders"] / name).mkdir(parents=True)
+        for place, text in (("damaged", b"{}\n"), ("binary", b"\xff\xfe")):
+            places[place].mkdir(exist_ok=True)
+            (places[place] / name).write_bytes(text)
+    before = sorted(tmp_path.rglob("*"))
+    # Nothing can be kept in such a cache: it would say so if it came to measuring.
+    command = [str(INT8), "--cache-dir", "/proc/none", *words.format(**places).split()]
+    assert bench_arm.main(command) == 1
+    assert capsys.readouterr().err == f"error: {message.format(**places)}\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+QUICK = ["--local", "--runs", "50", "--min-seconds", "0", "--warmup-seconds", "0", "--max-warmup-seconds", "1"]
+
+
+@pytest.mark.needs_tflite
+@pytest.mark.parametrize(
+    ("words", "full"),
+    [(["--results", "r"], "r/results.md"), (["--csv", "x.csv"], "x.csv"), (["--plot", "x.svg"], "x.svg")],
+)
+def test_records_outlive_a_full_disk(
+    words: list[str], full: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.chdir(tmp_path)
+    Path("r").mkdir()
+    Path(f"{full}.part").symlink_to("/dev/full")
+    assert bench_arm.main([str(INT8), *QUICK, *words]) == 1
+    said = capsys.readouterr()
+    (record,) = json.loads(said.out)
+    assert record["is_complete"] and len(record["rounds"][0]["samples_us"]) >= 50
+    (error,) = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert error == f"error: cannot write {full}: No space left on device; all records are on standard output"
+
+
+@pytest.mark.needs_tflite
+def test_a_disk_that_fills_while_records_are_appended_spoils_none(tmp_path: Path, cache_dir: Path) -> None:
+    """A limit on the size of files breaks the append off in the middle, as a full disk does."""
+    pytest.importorskip("ai_edge_litert")
+    runner_build.local_runner(cache_dir)  # compiled before the limit is set
+    limit, path = 32 << 20, tmp_path / "results.jsonl"
+    old = {"figures": {"num_samples": 0, "marks": []}, "device": {}, "runner": {}, "emulated": True}
+    old |= dict.fromkeys(("model", "device_name", "cores", "threads"), "old") | {"padding": ""}
+    old["padding"] = "x" * (limit - len(json.dumps(old)) - 500)
+    path.write_text(json.dumps(old) + "\n")
+    code = (
+        "import resource, sys; from edge_vit import bench_arm\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "raise SystemExit(bench_arm.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, str(INT8), *QUICK, "--results", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert f"error: cannot write {path}: File too large; all records are on standard output" in done.stderr
+    assert json.loads(done.stdout)[0]["is_complete"]
+    assert path.read_text() == json.dumps(old) + "\n"
 
 
 @pytest.mark.needs_tflite
@@ -128,10 +234,15 @@ def test_a_failed_model_exits_with_1_and_is_named(tmp_path: Path, capsys: pytest
     crashing = tmp_path / "litert_runner"
     crashing.write_text("#!/bin/sh\nkill -ABRT $$\n")
     pytest.importorskip("ai_edge_litert")
-    assert bench_arm.main([str(INT8), "--local", "--runner", str(crashing)]) == 1
-    out = capsys.readouterr().out
-    assert "failed: runner failed" in out
-    assert "Failed:\nlocal: tiny_int8.tflite: litert_runner crashed (SIGABRT) on tiny_int8.tflite on local" in out
+    why = "local: tiny_int8.tflite: litert_runner crashed (SIGABRT) on tiny_int8.tflite on local"
+    for words in ([], ["--json"]):
+        assert bench_arm.main([str(INT8), "--local", "--runner", str(crashing), *words]) == 1
+        said = capsys.readouterr()
+        assert f"error: {why}" in said.err.splitlines()
+        if words:
+            assert json.loads(said.out)[0]["failure"]["kind"] == "runner failed"
+        else:
+            assert "failed: runner failed" in said.out and f"Failed:\n{why}" in said.out
 
 
 @pytest.fixture
@@ -146,8 +257,8 @@ def test_flags_of_the_app_reach_the_settings(model_for_the_app: Path) -> None:
     apk = model_for_the_app.with_name("demo.apk")
     apk.write_bytes(b"apk")
     for words, expected in ((["--via-app"], (True, None)), (["--app", str(apk)], (True, apk)), ([], (False, None))):
-        config = bench_arm.config_from(bench_arm.build_parser().parse_args([str(model_for_the_app), *words]))
-        assert (config.settings.via_app, config.settings.app) == expected
+        request = bench_arm.request_from(bench_arm.build_parser().parse_args([str(model_for_the_app), *words]))
+        assert (request.settings.via_app, request.settings.app) == expected
 
 
 @pytest.mark.parametrize(
