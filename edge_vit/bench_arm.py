@@ -9,16 +9,18 @@ python -m edge_vit.bench_arm A.tflite --emulate --by-operator                 in
 
 import argparse
 import json
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_vit.devices.bench import BenchRequest, BenchResult, measure
 from edge_vit.devices.settings import Settings
 from edge_vit.emulation.counting import CountRequest, count
 from edge_vit.emulation.tflite import CPUS, DEFAULT_CPUS
+
+if TYPE_CHECKING:
+    from edge_vit.console.answer import Answer
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -146,26 +148,26 @@ def _progress(message: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line; return its exit code: 1 when something could not be measured or written, 2 for misuse."""
+    from edge_vit.console.answer import answer
+
+    # Not forced: a device is cleaned however long that takes.
+    return answer(lambda: _answer(argv), interrupted="interrupted", is_forced=False)
+
+
+def _answer(argv: Sequence[str] | None) -> "Answer":
+    from edge_vit.console.answer import Answer
+
     arguments = build_parser().parse_args(argv)
-    try:
-        request = request_from(arguments)
-    except ValueError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then too
+    request = request_from(arguments)
     try:
         result = run(request)
-    except ValueError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
-    for line in result.failures:
-        print(f"error: {line}", file=sys.stderr)
-    for line in result.unwritten:
-        print(f"error: {line}; all records are on standard output", file=sys.stderr)
-    print(json.dumps(result.records, indent=1) if arguments.json or result.unwritten else result.text)
-    return 1 if result.failures or result.unwritten else 0
+    except ValueError as e:  # no misuse: a device or a tool is missing
+        raise RuntimeError(str(e)) from e
+    remarks = [f"error: {line}" for line in result.failures]
+    remarks += [f"error: {line}; all records are on standard output" for line in result.unwritten]
+    text = json.dumps(result.records, indent=1) if arguments.json or result.unwritten else result.text
+    return Answer(text=text, code=1 if remarks else 0, remarks=tuple(remarks))
 
 
 if __name__ == "__main__":
