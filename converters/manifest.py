@@ -35,7 +35,8 @@ class ClassLabel:
 class InputInfo:
     """What to feed. `normalization` says who applies mean and std: the file itself ("inside") or the caller.
 
-    `resize` is the length of the shorter side before the centre crop, see calibration/preprocess.py.
+    `resize` is the length of the shorter side before the centre crop, see calibration/preprocess.py. `takes` says in
+    words what a program hands over, how many pictures at once, and what system that needs.
     """
 
     name: str
@@ -50,6 +51,7 @@ class InputInfo:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     normalization: Literal["inside", "caller"]
+    takes: str = field(default="", metadata=_MAY_BE_ABSENT)
 
     def __post_init__(self) -> None:
         channels = 3 if self.layout == "NHWC" else 1

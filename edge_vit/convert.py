@@ -100,7 +100,7 @@ def report(result: ConvertResult) -> list[str]:
     lines = [
         f"{result.artefact}  {manifest.file.num_bytes / 1e6:.2f} MB, {manifest.precision}, in {result.seconds:.0f} s",
         f"  weights        {manifest.weights.source}",
-        f"  input          {manifest.input.dtype} {manifest.input.layout} {list(manifest.input.shape)}, RGB pixels",
+        f"  input          {manifest.input.takes}",
         f"  operators      {counted}{quantize}",
         f"  float islands  {len(operators.float_islands)}" + _some(operators.float_islands),
         *_delegation(result),

@@ -121,6 +121,7 @@ def convert(
             "operators": summarise(program.program.block),
             "slow_path": (),
             "input_name": "image",
+            "takes": f"an RGB image of {planar.shape[3]} x {planar.shape[2]}; iOS 17, macOS 14 or later",
             "input_dtype": "uint8",
             "input_range": (0.0, 255.0),
         },

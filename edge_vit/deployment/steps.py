@@ -224,9 +224,12 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
 
 def _input_info(float_model: FloatModel, result: ConversionResult) -> manifests.InputInfo:
     preprocess = float_model.preprocess
+    dtype = result.details.get("input_dtype", "uint8")
+    tensor = f"a tensor of RGB pixels, {dtype} NHWC {list(result.input_shape)}"
     return manifests.InputInfo(
         name=result.details.get("input_name", "pixels"), layout="NHWC", shape=result.input_shape,
-        dtype=result.details.get("input_dtype", "uint8"), value_range=result.details.get("input_range", (0.0, 255.0)),
+        dtype=dtype, value_range=result.details.get("input_range", (0.0, 255.0)),
         color="RGB", resize=preprocess.resize, interpolation=preprocess.interpolation, crop_pct=preprocess.crop_pct,
         mean=preprocess.mean, std=preprocess.std, normalization="inside",
+        takes=f"one picture at a time: {result.details.get('takes', tensor)}",
     )  # fmt: skip

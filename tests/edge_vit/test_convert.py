@@ -57,6 +57,12 @@ def int8(tmp_path_factory, pictures, weights):
     return result
 
 
+def test_what_the_file_takes_is_said(int8):
+    takes = "one picture at a time: a tensor of RGB pixels, uint8 NHWC [1, 96, 96, 3]"
+    assert int8.manifest.input.takes == takes
+    assert f"  input          {takes}" in convert.report(int8)
+
+
 def test_everything_heavy_is_int8(int8):
     inspection = inspect(int8.artefact)
     for kind in ("CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "MUL", "MEAN", "CONCATENATION"):

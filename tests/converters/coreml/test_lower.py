@@ -79,6 +79,7 @@ def test_int8_graph_keeps_its_integers(
     path = tmp_path / "small.mlpackage"
     result = convert(small_qdq, small_example, path, options=CoreMLOptions(float_precision="fp32"))
     assert result.precision == "int8"
+    assert result.details["takes"] == "an RGB image of 16 x 16; iOS 17, macOS 14 or later"
     counts = result.details["operators"].counts
     for kind, number in (("conv", 2), ("linear", 5), ("matmul", 2), ("reduce_mean", 1), ("concat", 3)):
         assert counts[kind] == {"int8": number}
