@@ -1,7 +1,6 @@
 """Every variant by name, and how to make one."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from edge_vit.models import efficientvit, fastervit, levit
 from edge_vit.models.features import FeatureModel, TokenFeatureModel
+from edge_vit.models.names import check_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,10 +88,7 @@ def get_spec(name: str) -> ModelSpec:
     Raises:
         ValueError: If there is no such variant; near matches are named.
     """
-    if name not in _SPECS:
-        near = difflib.get_close_matches(name, _SPECS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(_SPECS)}"
-        raise ValueError(f"unknown model {name!r}; {hint} (`python -m edge_vit.models` lists all)")
+    check_name(name)
     return _SPECS[name]
 
 

@@ -5,6 +5,7 @@ import torch
 
 import edge_vit
 from edge_vit.models.levit import LEVIT_VARIANTS
+from edge_vit.models.names import VARIANT_NAMES
 from edge_vit.models.registry import create_model, get_spec, image_size, list_models, merge_variants
 
 
@@ -14,6 +15,10 @@ def test_unknown_name_gets_near_matches():
     assert "python -m edge_vit.models" in str(caught.value)
     with pytest.raises(ValueError, match=r"choose from levit_128s, levit_128, "):
         get_spec("xyzzy")
+
+
+def test_the_names_that_need_no_torch_are_those_of_the_registry():
+    assert list(VARIANT_NAMES) == list_models()
 
 
 def test_package_offers_the_same_functions():

@@ -1,0 +1,48 @@
+"""The names of all variants, without what they are made of: a command refuses a wrong name before it loads torch."""
+
+import difflib
+
+# In the registry's order; tests/models/test_registry.py holds the two equal.
+VARIANT_NAMES = (
+    "levit_128s",
+    "levit_128",
+    "levit_192",
+    "levit_256",
+    "levit_384",
+    "levit_edge_128s",
+    "efficientvit_m0",
+    "efficientvit_m1",
+    "efficientvit_m2",
+    "efficientvit_m3",
+    "efficientvit_m4",
+    "efficientvit_m5",
+    "efficientvit_edge_m4",
+    "fastervit_0",
+    "fastervit_1",
+    "fastervit_2",
+    "fastervit_3",
+    "fastervit_4",
+    "fastervit_5",
+    "fastervit_6",
+    "fastervit_4_21k_224",
+    "fastervit_4_21k_384",
+    "fastervit_4_21k_512",
+    "fastervit_4_21k_768",
+    "fastervit_0_any_res",
+    "fastervit_1_any_res",
+    "fastervit_2_any_res",
+    "fastervit_3_any_res",
+    "fastervit_4_any_res",
+    "fastervit_5_any_res",
+    "fastervit_6_any_res",
+    "fastervit_edge_0",
+)
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError if there is no variant `name`; near matches are named."""
+    if name in VARIANT_NAMES:
+        return
+    near = difflib.get_close_matches(name, VARIANT_NAMES, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(VARIANT_NAMES)}"
+    raise ValueError(f"unknown model {name!r}; {hint} (`python -m edge_vit.models` lists all)")
