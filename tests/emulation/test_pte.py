@@ -1,6 +1,6 @@
 """Messages of the emulation of .pte files; that it computes the right thing is tested in tests/android."""
 
-import importlib.util
+import importlib.metadata
 
 import pytest
 
@@ -20,9 +20,12 @@ def test_what_cannot_be_run_is_named(name, cpu, message, tmp_path):
         emulated_pte.run(tmp_path / name, b"", cpu)
 
 
-def test_missing_headers_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"needs torch's headers; pip install 'edge_vit\[executorch\]'"):
+def test_missing_executorch_is_named(monkeypatch, tmp_path):
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(ValueError, match=r"needs ExecuTorch; pip install 'edge_vit\[executorch\]'"):
         emulated_pte.prepare(tmp_path)
 
 

@@ -1,8 +1,8 @@
 // Runs a .pte once on Linux: reads the bytes of its one input from a file and writes those of its output.
 //
-//     pte_runner MODEL.pte INPUT OUTPUT
+//     pte_runner MODEL.pte INPUT OUTPUT THREADS
 //
-// Linked with ExecuTorch's Python binding, whose library holds the whole runtime with XNNPACK; no Python runs.
+// Linked with the libraries of ExecuTorch's wheel.
 #include <executorch/runtime/core/data_loader.h>
 #include <executorch/runtime/executor/method.h>
 #include <executorch/runtime/executor/program.h>
@@ -12,9 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+// The wheel has no header for its thread pool.
+namespace executorch::extension::threadpool {
+class ThreadPool {
+  public:
+    bool _unsafe_reset_threadpool(uint32_t threads);
+};
+ThreadPool *get_threadpool();
+}  // namespace executorch::extension::threadpool
+
 using namespace executorch::runtime;
 
-// No C++ library is linked; the binding brings its own, whose memory is malloc's too.
+// No C++ library is linked; the runtime brings its own, whose memory is malloc's too.
 void operator delete(void *data, size_t) noexcept { free(data); }
 
 struct Bytes {
@@ -64,8 +73,9 @@ static MemoryAllocator allocator(size_t size) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4) fail(2, "give MODEL.pte INPUT OUTPUT");
+    if (argc != 5) fail(2, "give MODEL.pte INPUT OUTPUT THREADS");
     runtime_init();
+    executorch::extension::threadpool::get_threadpool()->_unsafe_reset_threadpool(static_cast<uint32_t>(atoi(argv[4])));
     static MemoryLoader loader(read_file(argv[1]));
     auto program = Program::load(&loader);
     checked(program, "cannot load the program");
@@ -104,5 +114,5 @@ int main(int argc, char **argv) {
     FILE *file = fopen(argv[3], "wb");
     if (!file || fwrite(output.const_data_ptr(), 1, output.nbytes(), file) != output.nbytes()) fail(5, argv[3]);
     fclose(file);
-    _Exit(0);  // the binding's own destructors want torch
+    _Exit(0);  // destructors would ask for a C++ library
 }
