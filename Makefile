@@ -11,10 +11,10 @@ INSTALLED := $(VENV)/.installed
 install: $(INSTALLED)
 
 # Rerun when the list of packages changes; the marker is written last, so an interrupted install is repeated.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet --editable '.[tflite,executorch,coreml,onnx,adb,dev]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[tflite,executorch,coreml,onnx,adb,completion,dev]'
 	touch $@
 
 demo: $(INSTALLED)
