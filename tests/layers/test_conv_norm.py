@@ -8,6 +8,7 @@ from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear
 CASES = {
     "conv": (ConvNorm(6, 10, 3, stride=2, padding=1), (2, 6, 9, 9)),
     "depthwise": (ConvNorm(6, 6, 5, padding=2, groups=6), (2, 6, 7, 7)),
+    "with a bias": (ConvNorm(6, 10, 3, padding=1, bias=True), (2, 6, 7, 7)),
     "linear": (LinearNorm(6, 10), (2, 5, 6)),
     "head": (NormLinear(6, 10), (4, 6)),
 }
