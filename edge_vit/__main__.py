@@ -89,18 +89,19 @@ def _parser_of_all(files: dict[str, str]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that the first word names; return its exit code, 2 if there is none such."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    parser = build_parser()
-    try:
-        command = find(words[0]) if words and not words[0].startswith("-") else None
-        if command is None:
-            shell = parser.parse_args(words).print_completion
-            print(completion(shell) if shell else parser.format_help(), end="")
-    except (ValueError, ImportError) as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    return command(words[1:]) if command else 0
+    """Run the named command; return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in COMMANDS:
+        return find(words[0])(words[1:])
+    from edge_vit.console.answer import Answer, answer
+
+    def body() -> Answer:
+        if words and not words[0].startswith("-"):
+            find(words[0])  # says what it might be
+        shell = build_parser().parse_args(words).print_completion
+        return Answer(text=(completion(shell) if shell else build_parser().format_help()).removesuffix("\n"))
+
+    return answer(body, interrupted="interrupted")
 
 
 if __name__ == "__main__":
