@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from calibration.dataset import SkippedImage
     from converters.manifest import ClassLabel, Manifest
-    from edge_vit.evaluation.paired import PairedResult, Verdict
+    from edge_vit.evaluation.paired import PairedResult, PairedSums, Verdict
 
 BATCH_SIZE = 32
 
@@ -63,12 +63,10 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
     Raises:
         ValueError: If the artefact, the data or their classes do not fit; the message says which.
     """
-    import numpy as np
-
     from calibration.dataset import BatchLoader, choose, list_class_folders, match_classes, read_class_names
     from calibration.preprocess import Preprocess
     from converters.artefact import open_artefact
-    from edge_vit.evaluation.paired import check_max_drop, compare, judge
+    from edge_vit.evaluation.paired import PairedSums, check_max_drop, judge
 
     if config.max_drop is not None:
         check_max_drop(config.max_drop)
@@ -81,20 +79,18 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
     loader = BatchLoader(
         images, Preprocess(**manifest.input.preprocess_fields()), batch_size=BATCH_SIZE, threads=config.threads
     )
-    float_parts, parts, label_parts = [], [], []
+    sums, done = PairedSums(len(manifest.classes)), 0
     for batch in loader:
-        float_parts.append(reference(batch.pixels))
-        parts.append(artefact.run(batch.pixels))
-        label_parts.append(batch.labels)
-        progress(sum(map(len, label_parts)) + len(loader.skipped), len(images))
-    float_logits, logits, labels = (np.concatenate(p) for p in (float_parts, parts, label_parts))
-    overall = compare(float_logits, logits, labels)
+        sums.add(reference(batch.pixels), artefact.run(batch.pixels), batch.labels)
+        done += len(batch.labels)
+        progress(done + len(loader.skipped), len(images))
+    overall = sums.result()
     return AccuracyResult(
         artefact=config.artefact.name,
         reference=reference_name,
         data=str(config.data),
         overall=overall,
-        classes=_by_class(float_logits, logits, labels, manifest.classes),
+        classes=_by_class(sums, manifest.classes),
         skipped=tuple(loader.skipped),
         verdict=None if config.max_drop is None else judge(overall, config.max_drop),
     )
@@ -155,22 +151,17 @@ def _reference(
     return other.run, float_artefact.name
 
 
-def _by_class(
-    float_logits: "np.ndarray", logits: "np.ndarray", labels: "np.ndarray", classes: "tuple[ClassLabel, ...]"
-) -> tuple[ClassResult, ...]:
-    float_right, right = float_logits.argmax(1) == labels, logits.argmax(1) == labels
-    results = []
-    for index in sorted({int(label) for label in labels}):
-        here = labels == index
-        results.append(
-            ClassResult(
-                id=classes[index].id,
-                name=classes[index].name,
-                num_images=int(here.sum()),
-                float_top1=100.0 * float(float_right[here].mean()),
-                artefact_top1=100.0 * float(right[here].mean()),
-                losses=int((here & float_right & ~right).sum()),
-                gains=int((here & right & ~float_right).sum()),
-            )
+def _by_class(sums: "PairedSums", classes: "tuple[ClassLabel, ...]") -> tuple[ClassResult, ...]:
+    return tuple(
+        ClassResult(
+            id=classes[i].id,
+            name=classes[i].name,
+            num_images=count,
+            float_top1=100.0 * int(sums.float_right[i]) / count,
+            artefact_top1=100.0 * int(sums.right[i]) / count,
+            losses=int(sums.losses[i]),
+            gains=int(sums.gains[i]),
         )
-    return tuple(results)
+        for i, count in enumerate(sums.images.tolist())
+        if count
+    )

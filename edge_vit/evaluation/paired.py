@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from converters.sqnr import sqnr_db
+from converters.sqnr import ratio_db
 
 ONE_SIDED_95 = 1.6448536269514722
 NUM_RESAMPLES = 10_000
@@ -47,37 +47,77 @@ class Verdict:
     message: str
 
 
-def compare(float_logits: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> PairedResult:
-    """Compare an artefact's logits with the float model's, both (N, classes), under labels (N,).
+class PairedSums:
+    """Everything that a comparison needs of the pictures so far, in memory that does not grow with them.
 
-    `interval_points` is the two-sided 95% bootstrap interval of the drop over pictures, `upper_points` the one-sided
-    95% score bound (`drop_upper_bound`), `mcnemar_p` the exact two-sided McNemar test of losses against gains.
+    Attributes:
+        images, float_right, right, losses, gains: Counts by true class, each (classes,).
     """
-    if logits.shape != float_logits.shape or len(labels) != len(logits) or not len(labels):
-        shapes = f"logits {logits.shape}, float {float_logits.shape}, {len(labels)} labels"
-        raise ValueError(f"{shapes} do not belong together")
-    if not (np.isfinite(logits).all() and np.isfinite(float_logits).all()):
-        raise ValueError("logits are not finite; the artefact or its float model is broken")
-    num = len(labels)
-    float_choice, choice = float_logits.argmax(1), logits.argmax(1)
-    float_right, right = float_choice == labels, choice == labels
-    losses, gains = int((float_right & ~right).sum()), int((right & ~float_right).sum())
-    float_margins = margins(float_logits, labels)
-    return PairedResult(
-        num_images=num,
-        float_top1=100.0 * float(float_right.mean()),
-        artefact_top1=100.0 * float(right.mean()),
-        losses=losses,
-        gains=gains,
-        drop_points=100.0 * (losses - gains) / num,
-        interval_points=bootstrap_interval(losses, gains, num),
-        upper_points=100.0 * drop_upper_bound(losses, gains, num),
-        mcnemar_p=mcnemar_p(losses, gains),
-        agreement=float((choice == float_choice).mean()),
-        sqnr_db=sqnr_db(float_logits, logits),
-        float_margin=float(float_margins.mean()),
-        margin_change=float((margins(logits, labels) - float_margins).mean()),
-    )
+
+    def __init__(self, num_classes: int) -> None:
+        self.images, self.float_right, self.right, self.losses, self.gains = np.zeros((5, num_classes), np.int64)
+        self._same = 0
+        self._signal = self._noise = self._float_margin = self._margin_change = 0.0
+
+    def add(self, float_logits: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> None:
+        """Add pictures: the float model's and the artefact's logits, both (N, classes), under labels (N,).
+
+        Raises:
+            ValueError: If the shapes do not belong together, or a logit is not finite.
+        """
+        if logits.shape != float_logits.shape or len(labels) != len(logits) or not len(labels):
+            shapes = f"logits {logits.shape}, float {float_logits.shape}, {len(labels)} labels"
+            raise ValueError(f"{shapes} do not belong together")
+        if not (np.isfinite(logits).all() and np.isfinite(float_logits).all()):
+            raise ValueError("logits are not finite; the artefact or its float model is broken")
+        float_choice, choice = float_logits.argmax(1), logits.argmax(1)
+        float_right, right = float_choice == labels, choice == labels
+        for counts, chosen in (
+            (self.images, slice(None)),
+            (self.float_right, float_right),
+            (self.right, right),
+            (self.losses, float_right & ~right),
+            (self.gains, right & ~float_right),
+        ):
+            np.add.at(counts, labels[chosen], 1)
+        self._same += int((choice == float_choice).sum())
+        exact = float_logits.astype(np.float64)
+        self._signal += float(np.square(exact).sum())
+        self._noise += float(np.square(exact - logits).sum())
+        float_margins = margins(float_logits, labels)
+        self._float_margin += float(float_margins.sum())
+        self._margin_change += float((margins(logits, labels) - float_margins).sum())
+
+    def result(self) -> PairedResult:
+        """Compare.
+
+        `interval_points` is the two-sided 95% bootstrap interval of the drop over pictures, `upper_points` the
+        one-sided 95% score bound (`drop_upper_bound`), `mcnemar_p` the exact two-sided McNemar test of losses
+        against gains.
+        """
+        num, losses, gains = (int(counts.sum()) for counts in (self.images, self.losses, self.gains))
+        return PairedResult(
+            num_images=num,
+            float_top1=100.0 * float(self.float_right.sum() / num),
+            artefact_top1=100.0 * float(self.right.sum() / num),
+            losses=losses,
+            gains=gains,
+            drop_points=100.0 * (losses - gains) / num,
+            interval_points=bootstrap_interval(losses, gains, num),
+            upper_points=100.0 * drop_upper_bound(losses, gains, num),
+            mcnemar_p=mcnemar_p(losses, gains),
+            agreement=self._same / num,
+            sqnr_db=ratio_db(self._signal, self._noise),
+            float_margin=self._float_margin / num,
+            margin_change=self._margin_change / num,
+        )
+
+
+def compare(float_logits: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> PairedResult:
+    """Compare an artefact's logits with the float model's, both (N, classes), under labels (N,); see `PairedSums`."""
+    sums = PairedSums(logits.shape[-1])
+    sums.add(float_logits, logits, labels)
+    return sums.result()
 
 
 def judge(result: PairedResult, max_drop: float) -> Verdict:

@@ -1,12 +1,15 @@
 """The statistics of the gate against brute force, known values and simulation."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from converters.sqnr import sqnr_db
 from edge_vit.evaluation.paired import (
     ONE_SIDED_95,
+    PairedSums,
     bootstrap_interval,
     compare,
     drop_upper_bound,
@@ -126,3 +129,21 @@ def test_arrays_that_do_not_fit_are_refused():
         compare(logits[:0], logits[:0], np.zeros(0, int))
     with pytest.raises(ValueError, match="logits are not finite"):
         compare(logits, logits * np.nan, np.zeros(3, int))
+
+
+def test_sums_over_batches_equal_one_comparison():
+    rng = np.random.default_rng(0)
+    floats = rng.normal(size=(500, 7))
+    logits, labels = floats + rng.normal(size=floats.shape) * 0.5, rng.integers(0, 7, 500)
+    sums = PairedSums(7)
+    for start in range(0, 500, 33):
+        part = slice(start, start + 33)
+        sums.add(floats[part], logits[part], labels[part])
+    whole, parts = compare(floats, logits, labels), sums.result()
+    for field in dataclasses.fields(whole):
+        assert getattr(parts, field.name) == pytest.approx(getattr(whole, field.name), rel=1e-12), field.name
+    assert whole.sqnr_db == pytest.approx(sqnr_db(floats, logits), rel=1e-12)
+    right = floats.argmax(1) == labels
+    assert sums.images.tolist() == np.bincount(labels, minlength=7).tolist()
+    assert sums.float_right.tolist() == np.bincount(labels[right], minlength=7).tolist()
+    assert (sums.float_right - sums.losses + sums.gains).tolist() == sums.right.tolist()
