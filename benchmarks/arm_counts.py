@@ -52,7 +52,7 @@ def measure(files: Sequence[Path], with_operators: bool) -> list[dict]:
         passes.append(
             emulation_report.measure(
                 files,
-                emulation.CPUS,
+                emulation.DEFAULT_CPUS,
                 with_operators=with_operators,
                 runs=2,
                 cache_dir=None,
@@ -67,14 +67,18 @@ def measure(files: Sequence[Path], with_operators: bool) -> list[dict]:
 
 def table(records: Sequence[dict]) -> str:
     """Return the Markdown table."""
-    lines = ["| file | core | instructions | again | of float | output against x86 |", "|---|---|---:|---:|---:|---|"]
+    lines = [
+        "| file | core | instructions | again | of float | output against host's |",
+        "|---|---|---:|---:|---:|---|",
+    ]
     for r in records:
         lines.append(
             f"| {r['model']} | {r['cpu']} | {r['instructions']:,} | {r['instructions_again']:,} "
             f"| {r['against_first']:.3f} | {emulation_report.describe_output(r)} |"
         )
     first = records[0]
-    return "\n".join([*lines, "", f"{emulation_report.WHAT_IT_IS} LiteRT {first['litert_version']}."])
+    what = f"{emulation_report.WHAT_IT_IS} LiteRT {first['litert_version']}. Host: {first['host_cpu']}."
+    return "\n".join([*lines, "", what])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

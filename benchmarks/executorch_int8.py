@@ -21,6 +21,7 @@ from typing import Any
 from turns import children_seconds, time_in_turns
 
 from converters.manifest import load_for
+from edge_vit.devices.cpu import host_cpu
 
 MAX_CALLS, MIN_SPEEDUP, MAX_LOWERING_S = 2, 2.2, 60.0
 
@@ -78,6 +79,7 @@ def measure(model: str, args: argparse.Namespace) -> dict[str, Any]:
         "median_ms": medians,
         "speedup": medians["fp32"] / medians["int8"],
         "rounds": args.rounds,
+        "machine": host_cpu(),
     }
 
 
@@ -101,7 +103,7 @@ def line(r: dict[str, Any]) -> str:
     calls = " / ".join(map(str, r["delegate_calls"].values()))
     ms = " / ".join(f"{value:.2f}" for value in r["median_ms"].values())
     took = f"lowering {lowering} s (whole command {processor} s of processor time)"
-    return f"{r['model']}: {took}, {calls} delegate calls, {ms} ms, {r['speedup']:.2f}x (fp32 / int8)"
+    return f"{r['model']}: {took}, {calls} delegate calls, {ms} ms, {r['speedup']:.2f}x (fp32 / int8) on {r['machine']}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,6 +24,7 @@ from turns import children_seconds, time_in_turns
 from converters.artefact import open_artefact
 from edge_vit import api
 from edge_vit.deployment.pictures import load_pictures
+from edge_vit.devices.cpu import host_cpu
 from edge_vit.emulation import tflite as emulation
 from edge_vit.evaluation.comparison import AccuracyConfig
 
@@ -98,7 +99,7 @@ def measure(model: str, precision: str, args: argparse.Namespace) -> list[dict[s
                 "size_bytes": paths[backend].stat().st_size, "median_ms": statistics.median(samples[backend]),
                 "instructions": emulation.count_instructions(paths[backend], CPU),
                 "top1": top1(paths[backend], float_path, args), "agreement": same,
-                "operators": manifest.total_nodes, "sqnr_db": manifest.verification.sqnr_db,
+                "operators": manifest.total_nodes, "sqnr_db": manifest.verification.sqnr_db, "machine": host_cpu(),
             }
         )  # fmt: skip
     return records
@@ -119,7 +120,7 @@ def table(records: list[dict[str, Any]]) -> str:
         cells += [f"{r['instructions'] / 1e6:.2f}", f"{r['instructions'] / base['instructions']:.3f}"]
         cells += ["-" if r["top1"] is None else f"{r['top1']:.2f}", f"{r['agreement']:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"ms: {records[0]['machine']}, one thread."])
 
 
 def main(argv: list[str] | None = None) -> int:

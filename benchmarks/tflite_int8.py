@@ -12,7 +12,6 @@ Variants without a checkpoint of their own get random weights, and int8 ranges f
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 from turns import time_in_turns
 
 from converters.manifest import load, manifest_path
+from edge_vit.devices.cpu import host_cpu
 from edge_vit.emulation import tflite as emulation
 from edge_vit.models.sources import embedded_path
 
@@ -113,7 +113,7 @@ def measure_time(paths: dict[str, Path], rounds: int) -> dict[str, Any]:
         "median_ms": medians,
         "speedup": medians["fp32"] / medians["int8"],
         "rounds": rounds,
-        "machine": f"{platform.machine()} {platform.processor() or ''}".strip(),
+        "machine": host_cpu(),
     }
 
 
@@ -139,7 +139,8 @@ def table(results: list[dict[str, Any]]) -> str:
         cells += [f"{ms['fp32']:.2f} / {ms['int8']:.2f}", f"{r['speedup']:.2f}x", f"{r['converting_s']:.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     rounds = results[0]["rounds"]
-    lines += ["", f"Instructions under emulation; ms: {results[0]['machine']}, one thread, medians of {rounds} turns."]
+    machines = ", ".join(dict.fromkeys(r["machine"] for r in results))
+    lines += ["", f"Instructions under emulation; ms: {machines}, one thread, medians of {rounds} turns."]
     return "\n".join(lines)
 
 
