@@ -22,7 +22,7 @@ class CountRequest:
     """
 
     models: tuple[Path, ...]
-    cpus: tuple[str, ...] = emulation.CPUS
+    cpus: tuple[str, ...] = emulation.DEFAULT_CPUS
     by_operator: bool = False
     runs: int = 2
     results: Path | None = None
@@ -35,7 +35,7 @@ class CountRequest:
             if model.suffix != ".tflite":
                 raise ValueError(f"--emulate runs LiteRT and so takes .tflite, not {model.name}")
         for cpu in self.cpus:
-            emulation.check_cpu(cpu)
+            emulation.core(cpu)
         if self.runs < 1:
             raise ValueError(f"runs is {self.runs}; at least one inference must be counted")
 

@@ -77,14 +77,14 @@ def run(
     Raises:
         ValueError: If the core is unknown, the model is missing, or the run fails.
     """
-    emulation.check_cpu(cpu)
+    core = emulation.core(cpu)
     if not model.is_file():
         raise ValueError(f"no model {model}")
     tools = toolchain or prepare()
     with tempfile.TemporaryDirectory(prefix="edge_vit-pte-") as scratch:
         source, target = Path(scratch) / "input", Path(scratch) / "output"
         source.write_bytes(data)
-        command = [str(tools.qemu), "-cpu", cpu, "-L", str(tools.root)]
+        command = [str(tools.qemu), "-cpu", core.qemu, "-L", str(tools.root)]
         command += ["-E", f"LD_LIBRARY_PATH={tools.libraries}:/usr/lib/aarch64-linux-gnu"]
         command += [str(tools.runner), str(model.resolve()), str(source), str(target), str(threads)]
         try:

@@ -19,17 +19,37 @@ from edge_vit.devices.host_run import input_flags, seeded_inputs
 from edge_vit.devices.tflite_file import read_interface, read_operators
 from edge_vit.emulation.attribution import MARK_BEGIN, MARK_END, Profile, attribute
 
-# Identification registers as the kernel shows them; XNNPACK's cpuinfo reads the file. Part numbers: Arm's reference
-# manuals.
-_FEATURES = {
-    "cortex-a53": ("0xd03", "4", "fp asimd aes pmull sha1 sha2 crc32 cpuid"),
-    "cortex-a76": (
-        "0xd0b",
-        "1",
-        "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """A core to emulate: its name in qemu, and how the kernel describes it in /proc/cpuinfo.
+
+    XNNPACK chooses its kernels by the latter. Part numbers: Arm's reference manuals.
+    """
+
+    qemu: str
+    implementer: str = "0x41"
+    part: str
+    revision: str
+    features: str
+
+
+_DOT_PRODUCT = "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
+_CORES = {
+    "cortex-a53": Core(
+        qemu="cortex-a53", part="0xd03", revision="4", features="fp asimd aes pmull sha1 sha2 crc32 cpuid"
+    ),
+    "cortex-a72": Core(
+        qemu="cortex-a72", part="0xd08", revision="3", features="fp asimd aes pmull sha1 sha2 crc32 cpuid"
+    ),
+    "cortex-a76": Core(qemu="cortex-a76", part="0xd0b", revision="1", features=_DOT_PRODUCT),
+    # No core that was built: qemu's own, under its own numbers, without the vector extensions SVE and SME. With SME
+    # this release of qemu computes wrong results.
+    "armv8.6-i8mm": Core(
+        qemu="max,sve=off,sme=off", implementer="0x00", part="0x051", revision="0", features=f"{_DOT_PRODUCT} i8mm bf16"
     ),
 }
-CPUS = tuple(sorted(_FEATURES))
+CPUS = tuple(sorted(_CORES))
 DEFAULT_CPUS = ("cortex-a53", "cortex-a76")
 PLUGIN_SOURCE = Path(__file__).with_name("csrc") / "insncount.c"
 QEMU_SUITE = "bookworm"  # its qemu-user is linked dynamically and so takes plugins; later releases' is static
@@ -90,7 +110,7 @@ def prepare(cache_dir: Path | None = None) -> Toolchain:
     return Toolchain(
         qemu=qemu,
         qemu_libraries=libraries,
-        roots=packages.once(cache / "roots-1", lambda part: _make_roots(part, libc)),
+        roots=packages.once(cache / "roots-2", lambda part: _make_roots(part, libc)),
         library=runner_build.aarch64_library(cache, version),
         runner=runner_build.compile_c(cache, runner_build.RUNNER_SOURCE, runner_build.RUNNER_TARGET, RUNNER_FLAGS),
         plugin=runner_build.compile_c(cache, PLUGIN_SOURCE, f"{machine}-linux-gnu.2.28", ("-shared", "-fPIC")),
@@ -99,10 +119,15 @@ def prepare(cache_dir: Path | None = None) -> Toolchain:
     )
 
 
-def check_cpu(cpu: str) -> None:
-    """Raise a ValueError unless `cpu` is one of CPUS."""
-    if cpu not in CPUS:
+def core(cpu: str) -> Core:
+    """Return one of CPUS.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if cpu not in _CORES:
         raise ValueError(f"unknown core {cpu!r}; choose from {', '.join(CPUS)}")
+    return _CORES[cpu]
 
 
 def count_instructions(
@@ -141,7 +166,7 @@ def emulate(
     Raises:
         ValueError: If the model or a part of the toolchain is missing, or the run fails.
     """
-    check_cpu(cpu)
+    core(cpu)
     if not model.is_file():
         raise ValueError(f"no model {model}")
     if runs < 1:
@@ -181,10 +206,10 @@ def _make_roots(part: Path, libc: Path) -> None:
 
 def cpuinfo(cpu: str) -> str:
     """Return /proc/cpuinfo of a core, as an aarch64 kernel writes it."""
-    part, revision, features = _FEATURES[cpu]
+    found = core(cpu)
     block = (
-        f"BogoMIPS\t: 100.00\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
-        f"CPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: {revision}\n\n"
+        f"BogoMIPS\t: 100.00\nFeatures\t: {found.features}\nCPU implementer\t: {found.implementer}\n"
+        f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {found.part}\nCPU revision\t: {found.revision}\n\n"
     )
     return "".join(f"processor\t: {i}\n{block}" for i in range(NUM_CORES))
 
@@ -194,7 +219,7 @@ def _run(
 ) -> tuple[list[tuple[int, int]], bytes, list[dict]]:
     """Run the runner under qemu; return the marks (code, count), the output bytes and the profiler's events."""
     counts, output = scratch / "counts", scratch / "output"
-    command = [str(tools.qemu), "-U", "LD_LIBRARY_PATH", "-cpu", cpu, "-L", str(tools.roots / cpu)]
+    command = [str(tools.qemu), "-U", "LD_LIBRARY_PATH", "-cpu", core(cpu).qemu, "-L", str(tools.roots / cpu)]
     command += ["-plugin", f"{tools.plugin},out={counts}", "-d", "plugin", str(tools.runner)]
     command += ["--library", str(tools.library), "--model", str(model.resolve()), "--output", str(output)]
     command += ["--threads", "1", "--warmup-runs", "1", *flags, *input_flags(inputs, scratch)]

@@ -187,7 +187,7 @@ class VirtualDevices:
         port = FIRST_PORT + number
         root = self.folder / f"device{number}-{secrets.token_hex(3)}"
         words = ["sh", str(SCRIPT), str(root), str(self.parts.userland), str(self.parts.qemu)]
-        words += [str(self.folder / "cpuinfo"), self.cpu, str(port), data_size or self.data_size]
+        words += [str(self.folder / "cpuinfo"), emulation.core(self.cpu).qemu, str(port), data_size or self.data_size]
         self._roots[number] = root
         log = self.folder / f"device{number}.log"
         with open(log, "w") as handle:

@@ -10,7 +10,11 @@ from edge_vit.emulation import pte as emulated_pte
 @pytest.mark.parametrize(
     ("name", "cpu", "message"),
     [
-        ("m.pte", "cortex-x9", "unknown core 'cortex-x9'; choose from cortex-a53, cortex-a76"),
+        (
+            "m.pte",
+            "cortex-x9",
+            "unknown core 'cortex-x9'; choose from armv8.6-i8mm, cortex-a53, cortex-a72, cortex-a76",
+        ),
         ("gone.pte", "cortex-a76", "no model"),
     ],
 )
