@@ -23,6 +23,8 @@ from converters.coreml.inspect import summarise
 from converters.coreml.mil.interpreter import MilModel, load
 from converters.manifest import describe_file
 from converters.passes import graph as passes
+from converters.passes.clamps import drop_implied_clamps_
+from converters.passes.constants import fold_quantized_constants_
 from converters.quiet import quiet
 from converters.result import ConversionResult, written_whole
 from converters.sqnr import require_sqnr
@@ -90,8 +92,8 @@ def convert(
         graph = passes.owned_graph(model, example_inputs)
     is_quantized = passes.is_qdq_graph(graph)
     if is_quantized:
-        passes.fold_quantized_constants(graph)
-        passes.drop_implied_clamps(graph)
+        fold_quantized_constants_(graph)
+        drop_implied_clamps_(graph)
     is_nhwc = example.shape[-1] == 3 and example.shape[1] != 3
     scale, bias = take_planar_picture(graph) if is_nhwc else (options.scale, options.bias)
     planar = example.permute(0, 3, 1, 2).contiguous() if is_nhwc else example
@@ -151,7 +153,7 @@ def take_planar_picture(graph: GraphModule) -> tuple[float, tuple[float, float, 
         bias = (-mean[0], -mean[1], -mean[2])
     source.meta["val"] = planar
     source.meta.pop("tensor_meta", None)
-    passes.finish(graph, 1)
+    passes.finish_(graph, 1)
     return 1.0, bias
 
 
@@ -190,7 +192,7 @@ def _turn_frame(graph: GraphModule, source: Node) -> bool:
         return False
     for constant in filter(None, constants):
         turned = passes.get_tensor(graph, constant).permute(0, 3, 1, 2).contiguous()
-        replacement = passes.add_constant(graph, constant, turned)
+        replacement = passes.add_constant_(graph, constant, turned)
         constant.replace_all_uses_with(replacement)
         graph.graph.erase_node(constant)
     for join in joins:
