@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from converters.executorch.inspect import delegate_body, payload_json
+from converters.flatbuffer import Table
 from converters.grids import Grid, Int8Operator, digest_weights, make_grid
 
 _KINDS = {
@@ -120,36 +121,13 @@ class _Delegate:
 def tensor_scales(body: bytes) -> list[float]:
     """Return the scale of each of a graph's values, 0.0 for what has none or one a channel.
 
-    The positions of the fields are those of ExecuTorch's schema.fbs: XNNGraph.xvalues is field 2; an XValue's union
-    has its type in field 0 and its table in field 1; XNNQuantizedTensorValue has quant_params (type 1, table 2).
+    The numbers of the fields are those of ExecuTorch's schema.fbs: XNNGraph.xvalues is field 2; an XValue's union has
+    its type in field 0 and its table in field 1; XNNQuantizedTensorValue has quant_params (type 1, table 2).
     """
-    xvalues = _target(body, _field(body, _target(body, 0), 2))
-    (count,) = struct.unpack_from("<I", body, xvalues)
-    return [_scale(body, _target(body, xvalues + 4 + 4 * i)) for i in range(count)]
+    return [_scale(xvalue) for xvalue in Table.root(body).tables(2)]
 
 
-def _scale(body: bytes, xvalue: int) -> float:
-    kind, table = _field(body, xvalue, 0), _field(body, xvalue, 1)
-    if kind is None or body[kind] != 2:
-        return 0.0
-    quantized = _target(body, table)
-    params = _field(body, quantized, 1)
-    if params is None or body[params] != 2:
-        return 0.0
-    scale = _field(body, _target(body, _field(body, quantized, 2)), 0)
-    return 0.0 if scale is None else float(struct.unpack_from("<f", body, scale)[0])
-
-
-def _target(body: bytes, at: int | None) -> int:
-    assert at is not None
-    return at + struct.unpack_from("<I", body, at)[0]
-
-
-def _field(body: bytes, table: int, number: int) -> int | None:
-    """Return where a table's field lies, None where it is left out."""
-    vtable = table - struct.unpack_from("<i", body, table)[0]
-    (size,) = struct.unpack_from("<H", body, vtable)
-    if 4 + 2 * number >= size:
-        return None
-    (offset,) = struct.unpack_from("<H", body, vtable + 4 + 2 * number)
-    return table + offset if offset else None
+def _scale(xvalue: Table) -> float:
+    quantized = xvalue.table(1) if xvalue.number(0, "B") == 2 else None
+    params = quantized.table(2) if quantized is not None and quantized.number(1, "B") == 2 else None
+    return 0.0 if params is None else params.number(0, "f", 0.0)

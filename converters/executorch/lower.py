@@ -21,7 +21,13 @@ from torch.fx import GraphModule
 from converters.checksum import sha256_file
 from converters.executorch.clean_up import cancelled_turns
 from converters.executorch.inspect import PteInspection, inspect_lowered
-from converters.passes import graph as passes
+from converters.passes.clamps import drop_implied_clamps_
+from converters.passes.constants import fold_quantized_constants_
+from converters.passes.graph import is_qdq_graph, owned_graph
+from converters.passes.layer_norm import spell_out_layer_norm_
+from converters.passes.layout import average_over_planes_, copy_when_turning_, split_to_slices_, turn_once_
+from converters.passes.qdq import drop_repeated_qdq_, take_integer_input_
+from converters.passes.scalars import float_scalars_, quantize_scalars_
 from converters.quiet import quiet
 from converters.result import ConversionResult, written_whole
 from converters.sqnr import require_sqnr
@@ -35,23 +41,10 @@ class ExecuTorchOptions:
     """How the file presents itself.
 
     Attributes:
-        integer_input: Take int8 pixels where the graph's first operator would quantize them anyway.
         etrecord: Where to write an ETRecord, with which ExecuTorch's own inspector names profiled operators.
     """
 
-    integer_input: bool = True
     etrecord: Path | None = None
-
-
-def make_options(*, half_precision: bool) -> ExecuTorchOptions:
-    """Return the options for the command's precision flag.
-
-    Raises:
-        ValueError: For half precision, which this target does not have.
-    """
-    if half_precision:
-        raise ValueError("executorch has no fp16 here; leave --fp16 out, or add --int8")
-    return ExecuTorchOptions()
 
 
 def convert(
@@ -70,9 +63,9 @@ def convert(
     """
     _require_executorch()
     with quiet():  # copying a graph warns about torch's own classes
-        graph = passes.owned_graph(model, example_inputs)
-    is_quantized = passes.is_qdq_graph(graph)
-    grid = _prepare(graph, is_quantized, options)
+        graph = owned_graph(model, example_inputs)
+    is_quantized = is_qdq_graph(graph)
+    grid = _prepare_(graph, is_quantized)
     inputs = example_inputs if grid is None else tuple(x.to(torch.int8) for x in example_inputs)
     program, inspection = _lower(graph, inputs, options)
     precision = "int8" if is_quantized else "fp32"
@@ -105,21 +98,24 @@ def _require_executorch() -> None:
         raise ImportError(message, name=e.name) from e
 
 
-def _prepare(graph: GraphModule, is_quantized: bool, options: ExecuTorchOptions) -> tuple[float, int] | None:
-    """Bring the graph into the form that XNNPACK takes whole; return the grid of integer inputs, if it takes them."""
+def _prepare_(graph: GraphModule, is_quantized: bool) -> tuple[float, int] | None:
+    """Bring the graph into the form that XNNPACK takes whole; return the grid of integer inputs, if it takes them.
+
+    It takes integers where its first operator would quantize the pixels anyway.
+    """
     grid = None
     if is_quantized:
-        passes.fold_quantized_constants(graph)
-        passes.drop_implied_clamps(graph)
-        passes.quantize_scalars(graph)
-        grid = passes.take_integer_input(graph) if options.integer_input else None
-    passes.float_scalars(graph)
-    passes.split_to_slices(graph)
-    passes.average_over_planes(graph)
-    passes.spell_out_layer_norm(graph)
-    passes.copy_when_turning(graph)
-    passes.turn_once(graph)
-    passes.drop_repeated_qdq(graph)
+        fold_quantized_constants_(graph)
+        drop_implied_clamps_(graph)
+        quantize_scalars_(graph)
+        grid = take_integer_input_(graph)
+    float_scalars_(graph)
+    split_to_slices_(graph)
+    average_over_planes_(graph)
+    spell_out_layer_norm_(graph)
+    copy_when_turning_(graph)
+    turn_once_(graph)
+    drop_repeated_qdq_(graph)
     return grid
 
 

@@ -4,16 +4,16 @@ A file that is called int8 may hold float operators, or integers that the runtim
 run here: types, scales and connections are read from the flatbuffer.
 """
 
-import struct
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from converters.manifest import OperatorsInfo
+from converters.tflite.reader import Tensor, TFLiteModel, read_model
 
 Precision = Literal["int8", "int16", "weights_only", "fp16", "float32", "boundary", "constant", "other"]
 IslandKind = Literal["head", "interior", "tail"]
@@ -33,21 +33,6 @@ _WEIGHTED = frozenset(
 # Ratios of input to output scale that XNNPACK takes, from, to below; of a product, the input scales' product.
 _SCALE_RATIOS = {"ADD": (2.0**-10, 2.0**8), "SUB": (2.0**-10, 2.0**8), "MUL": (2.0**-16, 2.0**8)}
 _FLOATS: tuple[Precision, ...] = ("float32", "fp16", "weights_only")
-_IDENTIFIER = b"TFL3"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """One tensor; `scales` and `zero_points` have one entry, one a channel along `axis`, or none."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    is_constant: bool
-    num_bytes: int
-    scales: tuple[float, ...]
-    zero_points: tuple[int, ...]
-    axis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +73,7 @@ class SlowOperator:
 class Inspection:
     """What a file holds, for its main graph."""
 
-    tensors: tuple[TensorInfo, ...]
+    tensors: tuple[Tensor, ...]
     operators: tuple[OperatorInfo, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -113,20 +98,12 @@ def inspect(path: str | Path) -> Inspection:
 
     Raises:
         ValueError: If the file is missing, no TFLite flatbuffer, or damaged.
-        ImportError: If no package with the schema is installed; the message names the extra.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    data = path.read_bytes()
-    if data[4:8] != _IDENTIFIER:
-        raise ValueError(f"{path}: not a TFLite file")
-    schema = _schema()
+    model = read_model(Path(path))
     try:
-        return _inspect(data, schema)
-    except (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, UnicodeDecodeError) as e:
-        # The flatbuffer accessors check nothing; these are what wild offsets lead to.
-        raise ValueError(f"{path}: damaged TFLite file ({e})") from e
+        return _inspect(model)
+    except (IndexError, ArithmeticError, ValueError, TypeError) as e:  # operators without what their kind needs
+        raise ValueError(f"{path} is cut short or damaged ({e})") from e
 
 
 def readable_name(tensor: str) -> str:
@@ -141,86 +118,48 @@ def readable_name(tensor: str) -> str:
     return ".".join(leaf.split("_", 1)[1] for leaf in leaves if "_" in leaf)
 
 
-def _schema() -> Any:
-    try:
-        from ai_edge_litert import schema_py_generated
-    except ImportError as e:
-        raise ImportError("reading .tflite files needs LiteRT; pip install 'edge_vit[tflite]'") from e
-    return schema_py_generated
-
-
-def _inspect(data: bytes, schema: Any) -> Inspection:
-    model = schema.Model.GetRootAs(data, 0)
-    graph = model.Subgraphs(0)
-    type_names = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    tensors = tuple(_tensor(model, graph.Tensors(i), type_names) for i in range(graph.TensorsLength()))
-    operators = _operators(model, graph, schema, tensors)
-    inputs, outputs = tuple(graph.InputsAsNumpy().tolist()), tuple(graph.OutputsAsNumpy().tolist())
+def _inspect(model: TFLiteModel) -> Inspection:
+    tensors, operators = model.tensors, _operators(model)
     counts: dict[str, Counter] = defaultdict(Counter)
     for operator in operators:
         counts[operator.type][operator.precision] += 1
     return Inspection(
         tensors=tensors,
         operators=operators,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=model.inputs,
+        outputs=model.outputs,
         counts={kind: dict(sorted(by.items())) for kind, by in sorted(counts.items())},
         quantize=sum(op.type == "QUANTIZE" for op in operators),
         dequantize=sum(op.type == "DEQUANTIZE" and op.precision != "constant" for op in operators),
-        float_islands=_float_islands(operators, tensors, inputs, outputs),
-        slow_path=_slow_path(operators, tensors, lambda i: _constant(model, graph, tensors, i)),
+        float_islands=_float_islands(operators, tensors, model.inputs, model.outputs),
+        slow_path=_slow_path(operators, tensors),
     )
 
 
-def _tensor(model: Any, tensor: Any, type_names: dict[int, str]) -> TensorInfo:
-    quantization = tensor.Quantization()
-    has_scales = quantization is not None and quantization.ScaleLength()
-    num_bytes = model.Buffers(tensor.Buffer()).DataLength()
-    return TensorInfo(
-        name=(tensor.Name() or b"").decode(),
-        dtype=type_names[tensor.Type()].lower(),
-        shape=tuple(tensor.ShapeAsNumpy().tolist()) if tensor.ShapeLength() else (),
-        is_constant=num_bytes > 0,
-        num_bytes=num_bytes,
-        scales=tuple(quantization.ScaleAsNumpy().tolist()) if has_scales else (),
-        zero_points=tuple(quantization.ZeroPointAsNumpy().tolist()) if has_scales else (),
-        axis=quantization.QuantizedDimension() if has_scales else 0,
-    )
-
-
-def _operators(model: Any, graph: Any, schema: Any, tensors: Sequence[TensorInfo]) -> tuple[OperatorInfo, ...]:
-    builtin = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    raw = []
-    for index in range(graph.OperatorsLength()):
-        operator = graph.Operators(index)
-        code = model.OperatorCodes(operator.OpcodeIndex())
-        # Codes over 127 do not fit the deprecated byte; either field may hold the code.
-        kind = builtin[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-        inputs = tuple(operator.InputsAsNumpy().tolist()) if operator.InputsLength() else ()
-        outputs = tuple(operator.OutputsAsNumpy().tolist()) if operator.OutputsLength() else ()
-        if any(not -1 <= i < len(tensors) for i in inputs + outputs):
-            raise ValueError(f"operator {index} names a tensor that is not there")
-        raw.append((index, kind, inputs, outputs))
+def _operators(model: TFLiteModel) -> tuple[OperatorInfo, ...]:
+    tensors = model.tensors
     # A DEQUANTIZE of a constant only unpacks weights: its result counts as the constant that it is.
     unpacked = {
-        outputs[0]: inputs[0]
-        for _, kind, inputs, outputs in raw
-        if kind == "DEQUANTIZE" and tensors[inputs[0]].is_constant
+        op.outputs[0]: op.inputs[0]
+        for op in model.operators
+        if op.kind == "DEQUANTIZE" and tensors[op.inputs[0]].is_constant
     }
     return tuple(
         OperatorInfo(
             index,
-            kind,
-            readable_name(tensors[outputs[0]].name) if outputs else "",
-            _precision(kind, [tensors[unpacked.get(i, i)] for i in inputs if i >= 0], [tensors[i] for i in outputs]),
-            inputs,
-            outputs,
+            op.kind,
+            readable_name(tensors[op.outputs[0]].name) if op.outputs else "",
+            _precision(
+                op.kind, [tensors[unpacked.get(i, i)] for i in op.inputs if i >= 0], [tensors[i] for i in op.outputs]
+            ),
+            op.inputs,
+            op.outputs,
         )
-        for index, kind, inputs, outputs in raw
+        for index, op in enumerate(model.operators)
     )
 
 
-def _precision(kind: str, inputs: list[TensorInfo], outputs: list[TensorInfo]) -> Precision:
+def _precision(kind: str, inputs: list[Tensor], outputs: list[Tensor]) -> Precision:
     activations = [tensor.dtype for tensor in inputs if not tensor.is_constant] + [tensor.dtype for tensor in outputs]
     constants = {tensor.dtype for tensor in inputs if tensor.is_constant}
     if kind in ("QUANTIZE", "DEQUANTIZE") and {"float32", "float16"} & set(activations):
@@ -240,7 +179,7 @@ def _precision(kind: str, inputs: list[TensorInfo], outputs: list[TensorInfo]) -
 
 
 def _float_islands(
-    operators: Sequence[OperatorInfo], tensors: Sequence[TensorInfo], inputs: Sequence[int], outputs: Sequence[int]
+    operators: Sequence[OperatorInfo], tensors: Sequence[Tensor], inputs: Sequence[int], outputs: Sequence[int]
 ) -> tuple[FloatIsland, ...]:
     """Group float operators that share a float tensor; a file without integer operators has no islands."""
     if not any(op.precision in ("int8", "int16") for op in operators):
@@ -268,7 +207,7 @@ def _float_islands(
 def _island(
     group: list[OperatorInfo],
     operators: Sequence[OperatorInfo],
-    tensors: Sequence[TensorInfo],
+    tensors: Sequence[Tensor],
     inputs: Sequence[int],
     outputs: Sequence[int],
 ) -> FloatIsland:
@@ -287,22 +226,20 @@ def _island(
     return FloatIsland(kind, tuple(op.index for op in group), f"{listed} in {where}")
 
 
-def _activations(op: OperatorInfo, tensors: Sequence[TensorInfo]) -> list[int]:
+def _activations(op: OperatorInfo, tensors: Sequence[Tensor]) -> list[int]:
     return [i for i in op.inputs + op.outputs if i >= 0 and not tensors[i].is_constant]
 
 
-def _slow_path(
-    operators: Sequence[OperatorInfo], tensors: Sequence[TensorInfo], constant: Any
-) -> tuple[SlowOperator, ...]:
+def _slow_path(operators: Sequence[OperatorInfo], tensors: Sequence[Tensor]) -> tuple[SlowOperator, ...]:
     found = []
     for op in operators:
-        reason = _slow_reason(op, tensors, constant) if op.precision in ("int8", "int16") else None
+        reason = _slow_reason(op, tensors) if op.precision in ("int8", "int16") else None
         if reason:
             found.append(SlowOperator(op.index, op.type, op.name, reason))
     return tuple(found)
 
 
-def _slow_reason(op: OperatorInfo, tensors: Sequence[TensorInfo], constant: Any) -> str | None:
+def _slow_reason(op: OperatorInfo, tensors: Sequence[Tensor]) -> str | None:
     if op.precision == "int16":
         return "no int16 kernel"
     if op.type not in XNNPACK_INT8:
@@ -321,8 +258,8 @@ def _slow_reason(op: OperatorInfo, tensors: Sequence[TensorInfo], constant: Any)
         if wrong:
             return f"input scale is {wrong[0]:.3g} of the output's, must be from {low:.3g} to below {high:g}"
     if op.type == "MEAN":
-        rank = len(tensors[op.inputs[0]].shape)
-        axes = sorted(int(axis) % rank for axis in np.ravel(constant(op.inputs[1])))
+        rank, axes_of = len(tensors[op.inputs[0]].shape), tensors[op.inputs[1]]
+        axes = sorted(int(axis) % rank for axis in np.frombuffer(axes_of.data, axes_of.dtype))
         if axes not in ([1, 2], [2]):
             return f"mean over axes {axes}, must be [1, 2] or [2]"
     parts = len(op.inputs) if op.type == "CONCATENATION" else len(op.outputs)
@@ -331,15 +268,8 @@ def _slow_reason(op: OperatorInfo, tensors: Sequence[TensorInfo], constant: Any)
     return None
 
 
-def _scale_ratios(op: OperatorInfo, tensors: Sequence[TensorInfo]) -> list[float]:
+def _scale_ratios(op: OperatorInfo, tensors: Sequence[Tensor]) -> list[float]:
     scales = [tensors[i].scales[0] for i in (*op.inputs, *op.outputs)]
     if op.type == "MUL":
         return [scales[0] * scales[1] / scales[2]]
     return [scale / scales[2] for scale in scales[:2]]
-
-
-def _constant(model: Any, graph: Any, tensors: Sequence[TensorInfo], index: int) -> np.ndarray:
-    if not tensors[index].is_constant:
-        raise ValueError(f"tensor {index} must be constant")
-    buffer = model.Buffers(graph.Tensors(index).Buffer()).DataAsNumpy()
-    return np.frombuffer(buffer.tobytes(), np.dtype(tensors[index].dtype))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from converters.cache import cache_folder
 from converters.manifest import manifest_path
-from edge_vit.devices import adb, compare, plot, results, tflite_file
+from converters.tflite.reader import read_model
+from edge_vit.devices import adb, compare, plot, results
 from edge_vit.devices.local import LocalMachine
 from edge_vit.devices.machine import Machine
 from edge_vit.devices.session import Progress, Session
@@ -101,7 +102,7 @@ def measure(request: BenchRequest, progress: Progress) -> BenchResult:
     """
     for model in request.models:
         if model.suffix == ".tflite":
-            tflite_file.read_interface(model)  # a damaged file is told before any device is touched
+            read_model(model)  # a damaged file is told before any device is touched
     files = [file for file in (request.csv, request.plot) if file]
     if request.results:
         files += [request.results / "results.jsonl", request.results / "results.md"]

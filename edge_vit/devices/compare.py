@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_vit.devices import host_run, stats, tflite_file
+from converters.tflite.reader import read_model
+from edge_vit.devices import host_run, stats
 from edge_vit.devices.records import Record, values_us
 from edge_vit.devices.runner_build import MissingLiteRTError
 
@@ -38,15 +39,15 @@ def with_host(model: Path, output: bytes, cache_dir: Path | None = None) -> Comp
     What keeps this machine from running the model is told in the comparison: the device's own figures stand.
     """
     try:
-        interface = tflite_file.read_interface(model)
-        expected = host_run.reference_output(model, host_run.seeded_inputs(interface.inputs), cache_dir)
+        tflite = read_model(model)
+        expected = host_run.reference_output(model, host_run.seeded_inputs(tflite.input_tensors), cache_dir)
     except MissingLiteRTError:
         return Comparison()
     except ValueError as e:
         return Comparison(not_compared=str(e))
     if output == expected:
         return Comparison(equals_host=True, max_difference=0.0)
-    if len(output) != len(expected) or any(t.dtype != "float32" for t in interface.outputs):
+    if len(output) != len(expected) or any(t.dtype != "float32" for t in tflite.output_tensors):
         return Comparison(equals_host=False)
     import numpy as np
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from converters.cache import cache_folder
+from converters.tflite.reader import Tensor
 from edge_vit.devices import packages, runner_build
-from edge_vit.devices.tflite_file import Tensor
 
 
 def seeded_inputs(tensors: Sequence[Tensor], seed: int = 0) -> list[bytes]:

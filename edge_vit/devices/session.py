@@ -13,7 +13,8 @@ from pathlib import Path
 
 from converters.checksum import sha256_file
 from converters.manifest import manifest_path
-from edge_vit.devices import host_run, stats, tflite_file
+from converters.tflite.reader import read_model
+from edge_vit.devices import host_run, stats
 from edge_vit.devices.device_info import DeviceInfo, core_mask, probe, read_state
 from edge_vit.devices.machine import Machine, MachineError, quote
 from edge_vit.devices.records import Record
@@ -125,7 +126,7 @@ class Session:
         if runner.name != "litert_runner":
             return
         try:
-            self.inputs[model] = host_run.seeded_inputs(tflite_file.read_interface(model).inputs)
+            self.inputs[model] = host_run.seeded_inputs(read_model(model).input_tensors)
         except ValueError as e:
             raise MachineError("no runner", f"{model.name}: {e}") from e
         with tempfile.TemporaryDirectory(prefix="edge_vit-") as scratch:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.cache import cache_folder
+from converters.tflite.reader import read_model
 from edge_vit.devices import packages, runner_build
 from edge_vit.devices.host_run import input_flags, seeded_inputs
-from edge_vit.devices.tflite_file import read_interface, read_operators
 from edge_vit.emulation.attribution import MARK_BEGIN, MARK_END, Profile, attribute
 
 
@@ -172,7 +172,7 @@ def emulate(
     if runs < 1:
         raise ValueError(f"runs is {runs}; at least one inference must be counted")
     tools = toolchain or prepare()
-    tensors = inputs if inputs is not None else seeded_inputs(read_interface(model).inputs)
+    tensors = inputs if inputs is not None else seeded_inputs(read_model(model).input_tensors)
     with tempfile.TemporaryDirectory(prefix="edge_vit-emulate-") as scratch:
         marks, output, _ = _run(tools, model, cpu, tensors, Path(scratch), ["--runs", str(runs)])
         if with_profile:
@@ -180,7 +180,10 @@ def emulate(
             profile_marks, _, events = _run(tools, model, cpu, tensors, Path(scratch), flags)
     counts = _inference_counts(marks)[-runs:]
     instructions = sorted(counts)[len(counts) // 2]
-    profile = attribute(profile_marks, events, instructions, read_operators(model)) if with_profile else None
+    profile = None
+    if with_profile:
+        kinds = [op.kind for op in read_model(model).operators]
+        profile = attribute(profile_marks, events, instructions, kinds)
     return Emulated(
         cpu=cpu,
         instructions=instructions,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from device_records import make
 
+from converters.tflite.reader import read_model
 from edge_vit.devices import bench, compare, host_run
 from edge_vit.devices.compare import Comparison
-from edge_vit.devices.tflite_file import read_interface
 
 
 def test_without_a_litert_here_nothing_is_said(
@@ -33,7 +33,7 @@ def test_every_other_reason_is_told(tiny_int8: Path, tmp_path: Path) -> None:
 @pytest.mark.needs_tflite
 def test_equal_and_different_outputs(tiny_int8: Path, tiny_fp32: Path) -> None:
     pytest.importorskip("ai_edge_litert")
-    expected = host_run.reference_output(tiny_int8, host_run.seeded_inputs(read_interface(tiny_int8).inputs))
+    expected = host_run.reference_output(tiny_int8, host_run.seeded_inputs(read_model(tiny_int8).input_tensors))
     assert compare.with_host(tiny_int8, expected) == Comparison(equals_host=True, max_difference=0.0)
     assert compare.with_host(tiny_int8, bytes(len(expected))) == Comparison(equals_host=False)
     float_found = compare.with_host(tiny_fp32, bytes(40))

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from converters.cache import cache_folder
+from converters.tflite.reader import read_model
 from edge_vit import bench_arm
 from edge_vit.devices import adb, device_info, host_run
-from edge_vit.devices.tflite_file import read_interface
 from edge_vit.emulation import tflite as emulation
 from edge_vit.emulation.virtual_device import VirtualDevices
 
@@ -113,7 +113,7 @@ def test_measures_two_models_and_tells_no_times(
         devices, tiny_fp32, tiny_int8, "--serial", devices.serials[0], "--cores", "little", "--results", tmp_path
     )
     assert code == 0 and [r["model"] for r in records] == ["tiny_fp32.tflite", "tiny_int8.tflite"]
-    inputs = host_run.seeded_inputs(read_interface(tiny_int8).inputs)
+    inputs = host_run.seeded_inputs(read_model(tiny_int8).input_tensors)
     for r in records:
         assert r["is_complete"] and r["emulated"] and r["mask"] == 1
         assert r["figures"] == {"num_samples": 2, "marks": ["emulated"]}

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converters.tflite.reader import Tensor, read_model
 from edge_vit.devices import host_run
-from edge_vit.devices.tflite_file import Tensor, read_interface
 from edge_vit.emulation import report as emulation_report
 from edge_vit.emulation import tflite as emulation
 
@@ -32,17 +32,17 @@ def test_cores_without_a_dot_product_cost_more_than_cores_with_one(
 @pytest.mark.needs_tflite
 @pytest.mark.parametrize("cpu", emulation.CPUS)
 def test_int8_output_is_byte_equal_to_this_machines(toolchain: emulation.Toolchain, tiny_int8: Path, cpu: str) -> None:
-    inputs = host_run.seeded_inputs(read_interface(tiny_int8).inputs)
+    inputs = host_run.seeded_inputs(read_model(tiny_int8).input_tensors)
     output = emulation.emulate(tiny_int8, cpu, inputs=inputs, toolchain=toolchain).output
     assert len(output) == 10 and len(set(output)) > 1
     assert output == host_run.reference_output(tiny_int8, inputs)
-    other = host_run.seeded_inputs(read_interface(tiny_int8).inputs, seed=1)
+    other = host_run.seeded_inputs(read_model(tiny_int8).input_tensors, seed=1)
     assert emulation.emulate(tiny_int8, cpu, inputs=other, toolchain=toolchain).output != output
 
 
 @pytest.mark.needs_tflite
 def test_float_output_is_close_to_this_machines(toolchain: emulation.Toolchain, tiny_fp32: Path) -> None:
-    inputs = host_run.seeded_inputs(read_interface(tiny_fp32).inputs)
+    inputs = host_run.seeded_inputs(read_model(tiny_fp32).input_tensors)
     outputs = [emulation.emulate(tiny_fp32, inputs=inputs, toolchain=toolchain).output]
     outputs.append(host_run.reference_output(tiny_fp32, inputs))
     np.testing.assert_allclose(*(np.frombuffer(o, np.float32) for o in outputs), rtol=1e-4, atol=1e-6)

@@ -147,7 +147,7 @@ def test_wrong_files_are_named(files, tmp_path):
     with pytest.raises(ValueError, match=r"gone\.tflite: no such file"):
         inspect(tmp_path / "gone.tflite")
     (tmp_path / "empty.tflite").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"empty\.tflite: not a TFLite file"):
+    with pytest.raises(ValueError, match=r"empty\.tflite is not a \.tflite model"):
         inspect(tmp_path / "empty.tflite")
 
 
@@ -160,6 +160,6 @@ def test_damaged_files_never_raise_anything_else(files, tmp_path):
         try:
             inspect(path)
         except ValueError as e:
-            assert str(e).startswith(f"{path}: damaged TFLite file (")
+            assert str(e).startswith(f"{path} is cut short or damaged")
             is_refused += 1
     assert is_refused > 30
