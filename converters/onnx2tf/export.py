@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from converters.passes.graph import add_constant, finish, get_tensor, is_dequantize, is_quantize, owned_graph
+from converters.passes.graph import add_constant_, finish_, get_tensor, is_dequantize, is_quantize, owned_graph
 from converters.quiet import quiet
 
 INPUT_NAME, OUTPUT_NAME = "picture", "logits"
@@ -58,7 +58,7 @@ def export_onnx(model: nn.Module, example_inputs: tuple[Tensor, ...], path: Path
     try:
         with quiet(), torch.no_grad():
             graph = owned_graph(model, example_inputs)
-            weight_scales = take_off_pairs(graph)
+            weight_scales = take_off_pairs_(graph)
             exported = torch.export.export(graph, example_inputs)
             program = torch.onnx.export(
                 exported, example_inputs, dynamo=True, verbose=False, input_names=[INPUT_NAME],
@@ -71,7 +71,7 @@ def export_onnx(model: nn.Module, example_inputs: tuple[Tensor, ...], path: Path
     return OnnxExport(path=path, grids=_marked(program.exported_program.graph), weight_scales=weight_scales)
 
 
-def take_off_pairs(graph: GraphModule) -> dict[str, np.ndarray]:
+def take_off_pairs_(graph: GraphModule) -> dict[str, np.ndarray]:
     """Turn a qdq graph into its float form, in place; grids stay as marks that survive an export.
 
     Weights keep the values of their grid; other constants, which share a grid with nothing, their own.
@@ -94,14 +94,16 @@ def take_off_pairs(graph: GraphModule) -> dict[str, np.ndarray]:
             found = get_tensor(graph, scales).detach().numpy().astype(np.float32)
             if not np.array_equal(weight_scales.setdefault(key, found), found):
                 raise ValueError(f"two weights hold the values of {source} on different grids; retrain, or use PTQ")
-            source = add_constant(graph, node, values)
+            source = add_constant_(graph, node, values)
         elif source.op != "get_attr":
             mark = (source.name, float(node.args[1]), int(node.args[2]))  # type: ignore[arg-type]
-            earlier = source.meta.setdefault("custom", {}).setdefault(_MARK, mark)
+            custom = source.meta.get("custom", {})  # copies of a graph share it: never written to
+            earlier = custom.get(_MARK, mark)
             assert earlier == mark, f"{source} lies on two grids: {earlier[1:]} and {mark[1:]}"
+            source.meta["custom"] = custom | {_MARK: mark}
         node.replace_all_uses_with(source)
         changed += 1
-    finish(graph, changed)
+    finish_(graph, changed)
     return weight_scales
 
 

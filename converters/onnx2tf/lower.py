@@ -1,4 +1,4 @@
-"""PyTorch to TFLite by a second road, onnx2tf.
+"""PyTorch to TFLite by a second backend, onnx2tf.
 
     model or qdq graph -> ONNX, in float -> onnx2tf, in an environment of its own -> flatbuffer edits -> file
 
@@ -12,19 +12,15 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from converters.checksum import sha256_file
 from converters.onnx2tf.environment import find_environment
 from converters.onnx2tf.export import INPUT_NAME, export_onnx
 from converters.onnx2tf.integers import finish_onnx2tf
-from converters.passes.graph import check_eval_mode, is_qdq_graph
-from converters.result import ConversionResult, written_whole
-from converters.tflite.edits.apply import edit_model
-from converters.tflite.inspect import inspect
-from converters.tflite.lower import TFLiteOptions
+from converters.result import ConversionResult
+from converters.tflite.lower import TFLiteOptions, convert_through
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "ai-edge-litert")
 
@@ -36,43 +32,24 @@ def convert(
 
     Args:
         model: A float module in eval mode, or a qdq graph (quantized_decomposed operators).
-        example_inputs: One batch-one input, as the model takes it.
+        example_inputs: One batch-one input, as the model takes it: pixels, 0 to 255.
 
     Raises:
         ValueError: If an operator has no lowering, or the folder cannot be written.
         ImportError: If the onnx extra or onnx2tf's environment cannot be had; the message says what to do.
     """
-    check_eval_mode(model)
-    is_quantized = is_qdq_graph(model)
-    if is_quantized and options.half_precision:
-        raise ValueError("a quantized graph has int8 weights; half_precision is for float graphs")
+    return convert_through(_lower, model, example_inputs, output_path, options=options)
+
+
+def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> tuple[bytes, dict[str, str]]:
     environment = find_environment()
     with tempfile.TemporaryDirectory() as folder:
         export = export_onnx(model, example_inputs, Path(folder, "model.onnx"))
         flatbuffer, names = run_onnx2tf(environment.python, export.path)
-    grids = grids_by_tensor(export.grids, names)
-    stored: Literal["int8", "fp16"] | None = "fp16" if options.half_precision else None
-    if is_quantized:
-        stored = "int8"
-    finished = finish_onnx2tf(flatbuffer, grids, export.weight_scales)
-    edited = edit_model(finished, uint8_input=options.uint8_input, stored_constants=stored)
-    with written_whole(output_path) as temporary:
-        temporary.write_bytes(edited)
-    inspection = inspect(output_path)
+    finished = finish_onnx2tf(flatbuffer, grids_by_tensor(export.grids, names), export.weight_scales)
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     own = {f"{name} (onnx2tf's)": version for name, version in environment.versions.items() if name != "onnx2tf"}
-    return ConversionResult(
-        target="tflite",
-        path=output_path,
-        num_bytes=len(edited),
-        sha256=sha256_file(output_path),
-        precision="int8" if is_quantized else "fp32",
-        input_shape=tuple(int(size) for size in inspection.tensors[inspection.inputs[0]].shape),
-        delegated_nodes=len(inspection.operators) - len(inspection.slow_path),
-        total_nodes=len(inspection.operators),
-        tool_versions=versions | {"onnx2tf": environment.versions["onnx2tf"]} | own,
-        details={"operators": inspection.summary(), "slow_path": inspection.slow_path},
-    )
+    return finished, versions | {"onnx2tf": environment.versions["onnx2tf"]} | own
 
 
 def run_onnx2tf(python: Path, onnx_path: Path) -> tuple[bytes, dict[str, str]]:

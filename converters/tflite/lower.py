@@ -1,10 +1,13 @@
-"""PyTorch to TFLite, through litert-torch.
+"""PyTorch to TFLite, through litert-torch; and what every backend of TFLite shares.
 
-model or qdq graph -> torch.export -> litert-torch -> flatbuffer edits -> file -> inspection
+model or qdq graph -> backend -> flatbuffer edits -> file -> inspection
 """
 
+import copy
 import importlib.metadata
 import os
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +16,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from converters.checksum import sha256_file
-from converters.passes.graph import check_eval_mode, is_qdq_graph, settle_constants_
+from converters.passes.constants import settle_constants_
+from converters.passes.graph import check_eval_mode, is_qdq_graph
 from converters.quiet import quiet, quiet_native
 from converters.result import ConversionResult, written_whole
 from converters.tflite.edits.apply import edit_model
@@ -24,20 +28,17 @@ _PACKAGES = ("torch", "litert-torch", "litert-converter", "ai-edge-litert", "tor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TFLiteOptions:
-    """How the file presents itself.
+    """How the file is stored.
 
     Attributes:
-        uint8_input: Take uint8 pixels; else what the graph takes (float32, or int8 on its grid).
         half_precision: Store the constants of a float graph in fp16; kernels compute in float32.
     """
 
-    uint8_input: bool = True
     half_precision: bool = False
 
 
-def make_options(*, half_precision: bool) -> TFLiteOptions:
-    """Return the options for the command's precision flag."""
-    return TFLiteOptions(half_precision=half_precision)
+# Turns a model and its example inputs into a flatbuffer, and names the tools that did, with their versions.
+Backend = Callable[[nn.Module, tuple[Tensor, ...]], tuple[bytes, dict[str, str]]]
 
 
 def convert(
@@ -47,40 +48,49 @@ def convert(
 
     Args:
         model: A float module in eval mode, or a qdq graph (quantized_decomposed operators).
-        example_inputs: One batch-one input, as the model takes it.
+        example_inputs: One batch-one input, as the model takes it: pixels, 0 to 255.
 
     Raises:
         ValueError: If an operator has no lowering, or the folder cannot be written.
         ImportError: If litert-torch is not installed; the message names the extra.
     """
-    is_quantized = is_qdq_graph(model)
+    return convert_through(_lower, model, example_inputs, output_path, options=options)
+
+
+def convert_through(
+    backend: Backend,
+    model: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    output_path: Path,
+    *,
+    options: TFLiteOptions,
+) -> ConversionResult:
+    """Write `model` as a .tflite file; only the way to the flatbuffer is the backend's."""
     check_eval_mode(model)
-    flatbuffer = _lower(model, example_inputs, is_quantized)
+    is_quantized = is_qdq_graph(model)
     if is_quantized and options.half_precision:
         raise ValueError("a quantized graph has int8 weights; half_precision is for float graphs")
-    stored: Literal["int8", "fp16"] | None = "fp16" if options.half_precision else None
-    if is_quantized:
-        stored = "int8"
-    edited = edit_model(flatbuffer, uint8_input=options.uint8_input, stored_constants=stored)
+    stored: Literal["int8", "fp16"] | None = "int8" if is_quantized else "fp16" if options.half_precision else None
+    flatbuffer, tool_versions = backend(model, example_inputs)
+    edited = edit_model(flatbuffer, stored_constants=stored)
     with written_whole(output_path) as temporary:
         temporary.write_bytes(edited)
     inspection = inspect(output_path)
-    slow = [op.name for op in inspection.slow_path]
     return ConversionResult(
         target="tflite",
         path=output_path,
         num_bytes=len(edited),
         sha256=sha256_file(output_path),
-        precision="int8" if is_quantized else "fp32",
-        input_shape=tuple(int(size) for size in inspection.tensors[inspection.inputs[0]].shape),
-        delegated_nodes=len(inspection.operators) - len(slow),
+        precision=stored or "fp32",
+        input_shape=inspection.tensors[inspection.inputs[0]].shape,
+        delegated_nodes=len(inspection.operators) - len(inspection.slow_path),
         total_nodes=len(inspection.operators),
-        tool_versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        tool_versions=tool_versions,
         details={"operators": inspection.summary(), "slow_path": inspection.slow_path},
     )
 
 
-def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...], is_quantized: bool) -> bytes:
+def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> tuple[bytes, dict[str, str]]:
     try:
         with quiet(), quiet_native():
             import litert_torch
@@ -90,22 +100,24 @@ def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...], is_quantized: b
         raise ImportError(
             f"litert-torch is not installed ({e.name or e}); run: pip install 'edge_vit[tflite]'", name=e.name
         ) from e
+    with quiet():  # copying a graph warns about torch's own classes
+        owned = copy.deepcopy(model)
     quant_config = None
-    if is_quantized:
+    if is_qdq_graph(owned):
+        assert isinstance(owned, GraphModule)
+        settle_constants_(owned)
         # Only its mode counts: "the graph holds static int8 quantize-dequantize pairs".
         config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
         quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(config))
-    if is_quantized:
-        assert isinstance(model, GraphModule)
-        settle_constants_(model)
-    _make_contiguous_(model)
+    _make_contiguous_(owned)
     try:
         with quiet(), quiet_native():
-            lowered: Any = litert_torch.convert(model, example_inputs, quant_config=quant_config)
-            return _flatbuffer(lowered)
+            lowered: Any = litert_torch.convert(owned, example_inputs, quant_config=quant_config)
+            flatbuffer = _flatbuffer(lowered)
     except (NotImplementedError, RuntimeError) as e:
         first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
         raise ValueError(f"litert-torch has no lowering for this model: {first}") from e
+    return flatbuffer, {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _make_contiguous_(model: nn.Module) -> None:
@@ -119,8 +131,6 @@ def _make_contiguous_(model: nn.Module) -> None:
 
 
 def _flatbuffer(lowered: Any) -> bytes:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.tflite")
         lowered.export(path)

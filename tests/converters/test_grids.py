@@ -49,7 +49,7 @@ def half_qdq() -> GraphModule:
 def quantized(net: Callable[[], nn.Module]) -> GraphModule:
     from edge_vit.layers.pixel_input import PixelInput
     from edge_vit.quantization.graph import export_graph
-    from edge_vit.quantization.half_scales import round_scales
+    from edge_vit.quantization.half_scales import round_scales_
     from edge_vit.quantization.plan import make_plan
     from edge_vit.quantization.ptq import calibrate
     from edge_vit.quantization.quantizer import quantize_graph
@@ -60,7 +60,7 @@ def quantized(net: Callable[[], nn.Module]) -> GraphModule:
     graph = export_graph(model, torch.zeros(1, SIDE, SIDE, 3))
     plan = make_plan(graph)
     ranges = calibrate(graph, plan, [torch.from_numpy(picture[None]).float() for picture in pictures(8)])
-    return quantize_graph(graph, plan, round_scales(graph, plan, ranges))
+    return quantize_graph(graph, plan, round_scales_(graph, plan, ranges))
 
 
 def write(kind: str, graph: GraphModule, example: tuple[Tensor, ...], folder: Path) -> Path:

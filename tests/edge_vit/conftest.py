@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_tflite import T, build
 
 from converters import manifest as m
 
@@ -26,51 +27,20 @@ def write_artefact(tmp_path):
 
 def _flatbuffer(weights: np.ndarray, bias: np.ndarray) -> bytes:
     """CAST uint8 -> float32, MEAN over the grid, FULLY_CONNECTED."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as s
+    from ai_edge_litert import schema_py_generated as schema
 
-    model, graph = s.ModelT(), s.SubGraphT()
-    model.version, model.buffers = 3, [s.BufferT()]
-
-    def tensor(name, kind, shape, data=None):
-        new = s.TensorT()
-        new.name, new.type, new.shape, new.buffer = name, kind, shape, 0
-        if data is not None:
-            buffer = s.BufferT()
-            buffer.data = np.frombuffer(data.tobytes(), np.uint8)
-            model.buffers.append(buffer)
-            new.buffer = len(model.buffers) - 1
-        graph.tensors.append(new)
-        return len(graph.tensors) - 1
-
-    def operator(code, options_type, options, inputs, outputs):
-        kind, new = s.OperatorCodeT(), s.OperatorT()
-        kind.builtinCode = kind.deprecatedBuiltinCode = code
-        kind.version = 1
-        model.operatorCodes.append(kind)
-        new.opcodeIndex = len(model.operatorCodes) - 1
-        new.builtinOptionsType, new.builtinOptions, new.inputs, new.outputs = options_type, options, inputs, outputs
-        graph.operators.append(new)
-
-    model.operatorCodes, model.subgraphs, graph.tensors, graph.operators = [], [graph], [], []
-    classes = len(bias)
-    image = tensor("image", s.TensorType.UINT8, [1, SIDE, SIDE, 3])
-    floats = tensor("floats", s.TensorType.FLOAT32, [1, SIDE, SIDE, 3])
-    axes = tensor("axes", s.TensorType.INT32, [2], np.array([1, 2], np.int32))
-    color = tensor("color", s.TensorType.FLOAT32, [1, 3])
-    matrix = tensor("weights", s.TensorType.FLOAT32, [classes, 3], weights)
-    offset = tensor("bias", s.TensorType.FLOAT32, [classes], bias)
-    logits = tensor("logits", s.TensorType.FLOAT32, [1, classes])
-    cast = s.CastOptionsT()
-    cast.inDataType, cast.outDataType = s.TensorType.UINT8, s.TensorType.FLOAT32
-    operator(s.BuiltinOperator.CAST, s.BuiltinOptions.CastOptions, cast, [image], [floats])
-    operator(s.BuiltinOperator.MEAN, s.BuiltinOptions.ReducerOptions, s.ReducerOptionsT(), [floats, axes], [color])
-    dense, inputs = s.FullyConnectedOptionsT(), [color, matrix, offset]
-    operator(s.BuiltinOperator.FULLY_CONNECTED, s.BuiltinOptions.FullyConnectedOptions, dense, inputs, [logits])
-    graph.inputs, graph.outputs = [image], [logits]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    cast = schema.CastOptionsT()
+    cast.inDataType, cast.outDataType = schema.TensorType.UINT8, schema.TensorType.FLOAT32
+    tensors = {
+        "image": T((1, SIDE, SIDE, 3), "uint8"), "floats": (1, SIDE, SIDE, 3), "axes": np.array([1, 2], np.int32),
+        "color": (1, 3), "weights": weights, "bias": bias, "logits": (1, len(bias)),
+    }  # fmt: skip
+    operators = [
+        ("CAST", ["image"], ["floats"], cast),
+        ("MEAN", ["floats", "axes"], ["color"], schema.ReducerOptionsT()),
+        ("FULLY_CONNECTED", ["color", "weights", "bias"], ["logits"], schema.FullyConnectedOptionsT()),
+    ]
+    return build(tensors, operators)
 
 
 def _manifest(path: Path, ids, precision: str) -> m.Manifest:

@@ -1,4 +1,4 @@
-"""The whole road to a .pte: delegation counted, numbers compared in ExecuTorch's runtime, failures named."""
+"""The whole way to a .pte: delegation counted, numbers compared in ExecuTorch's runtime, failures named."""
 
 import errno
 import sys
@@ -20,7 +20,7 @@ from converters.executorch import clean_up as xnnpack_graph
 from converters.executorch import lower as to_executorch
 from converters.executorch import run as run_executorch
 from converters.executorch.clean_up import cancel_turns, pack_along_rows
-from converters.executorch.lower import ExecuTorchOptions, convert, make_options
+from converters.executorch.lower import ExecuTorchOptions, convert
 
 pytestmark = [
     pytest.mark.needs_executorch,
@@ -39,7 +39,7 @@ def test_float_model_is_one_delegate_call(
     torch_logits: Callable[..., np.ndarray], sqnr_db: Sqnr, tmp_path: Path,
 ) -> None:  # fmt: skip
     path = tmp_path / "small.pte"
-    result = convert(small_model, small_example, path, options=make_options(half_precision=False))
+    result = convert(small_model, small_example, path, options=ExecuTorchOptions())
     assert (result.target, result.path, result.precision) == ("executorch", path, "fp32")
     assert (result.num_bytes, result.sha256) == (path.stat().st_size, sha256_file(path))
     assert result.input_shape == (1, 16, 16, 3)
@@ -124,8 +124,6 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path: Path, monkeypa
 def test_errors_before_lowering(
     small_model: nn.Module, small_example: tuple[Tensor, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="executorch has no fp16 here"):
-        make_options(half_precision=True)
     with pytest.raises(ValueError, match="the model is in training mode"):
         convert(small_model.train(), small_example, tmp_path / "m.pte", options=ExecuTorchOptions())
     monkeypatch.setitem(sys.modules, "executorch.exir", None)

@@ -5,6 +5,8 @@ import pytest
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="needs edge_vit[tflite]")
 
+from small_tflite import build, run  # noqa: E402
+
 from converters.onnx2tf.export import values_key  # noqa: E402
 from converters.onnx2tf.integers import finish_onnx2tf  # noqa: E402
 from converters.tflite.inspect import inspect  # noqa: E402
@@ -19,43 +21,6 @@ ON_GRID = np.round(MATRIX / SCALES).astype(np.float32) * SCALES
 IN, OUT = (2 / 255, 0), (0.03, -128)
 
 
-def build(tensors, operators):
-    """Pack a model: tensors name -> shape or constant, operators (kind, inputs, outputs, options)."""
-    model, graph = schema.ModelT(), schema.SubGraphT()
-    model.version, model.buffers, model.operatorCodes, model.subgraphs = 3, [schema.BufferT()], [], [graph]
-    names = list(tensors)
-    graph.tensors, graph.operators = [], []
-    for name, value in tensors.items():
-        tensor = schema.TensorT()
-        tensor.name, tensor.buffer, tensor.type, tensor.hasRank = name.encode(), 0, schema.TensorType.FLOAT32, True
-        tensor.shape = list(value.shape if isinstance(value, np.ndarray) else value)
-        if isinstance(value, np.ndarray):
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(value.tobytes(), np.uint8)
-            model.buffers.append(buffer)
-            tensor.buffer = len(model.buffers) - 1
-            if value.dtype == np.int32:
-                tensor.type = schema.TensorType.INT32
-        graph.tensors.append(tensor)
-    for kind, inputs, outputs, options in operators:
-        code, op = schema.OperatorCodeT(), schema.OperatorT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
-        code.version = 1
-        model.operatorCodes.append(code)
-        op.opcodeIndex = len(model.operatorCodes) - 1
-        op.inputs, op.outputs = [names.index(n) for n in inputs], [names.index(n) for n in outputs]
-        if options is not None:
-            op.builtinOptions = options
-            op.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
-        graph.operators.append(op)
-    graph.inputs, graph.outputs = [0], [len(names) - 1]
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
-
-
 def linear(matrix=MATRIX, adjoint=False):
     options = schema.BatchMatMulOptionsT()
     options.adjY = adjoint
@@ -68,17 +33,6 @@ def linear(matrix=MATRIX, adjoint=False):
     return build(tensors, operators)
 
 
-def call(flatbuffer, array):
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=flatbuffer)
-    interpreter.allocate_tensors()
-    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(source["index"], array)
-    interpreter.invoke()
-    return interpreter.get_tensor(target["index"])
-
-
 def written(flatbuffer, tmp_path):
     (tmp_path / "m.tflite").write_bytes(flatbuffer)
     return inspect(tmp_path / "m.tflite")
@@ -89,7 +43,7 @@ def test_matmul_addition_and_relu_become_one_linear_layer(tmp_path, adjoint):
     matrix = np.ascontiguousarray(MATRIX.T) if adjoint else MATRIX
     finished = finish_onnx2tf(linear(matrix, adjoint), {}, {})
     assert [op.type for op in written(finished, tmp_path).operators] == ["FULLY_CONNECTED"]
-    np.testing.assert_allclose(call(finished, INPUT), np.maximum(INPUT @ MATRIX + BIAS, 0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run(finished, INPUT), np.maximum(INPUT @ MATRIX + BIAS, 0), rtol=1e-5, atol=1e-6)
 
 
 def test_product_that_is_read_twice_keeps_its_addition(tmp_path):
@@ -102,7 +56,7 @@ def test_product_that_is_read_twice_keeps_its_addition(tmp_path):
     finished = finish_onnx2tf(build(tensors, operators), {}, {})
     assert [op.type for op in written(finished, tmp_path).operators] == ["FULLY_CONNECTED", "ADD", "MUL"]
     product = INPUT @ MATRIX
-    np.testing.assert_allclose(call(finished, INPUT), product * (product + BIAS), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(finished, INPUT), product * (product + BIAS), rtol=1e-5, atol=1e-5)
 
 
 def test_int8_layer_has_the_given_grids_and_computes_on_them(tmp_path):
@@ -120,7 +74,7 @@ def test_int8_layer_has_the_given_grids_and_computes_on_them(tmp_path):
     integers = np.round(INPUT / IN[0]).astype(np.int8)
     exact = np.maximum(integers * np.float32(IN[0]) @ ON_GRID + BIAS, 0)
     expected = np.clip(np.round(exact / OUT[0]) + OUT[1], -128, 127)
-    assert np.abs(call(finished, integers) - expected).max() <= 1
+    assert np.abs(run(finished, integers) - expected).max() <= 1
 
 
 def test_softmax_stays_float_between_integers_and_grids_follow_moves(tmp_path):
@@ -135,7 +89,7 @@ def test_softmax_stays_float_between_integers_and_grids_follow_moves(tmp_path):
     integers = np.round(INPUT / IN[0]).astype(np.int8)
     powers = np.exp(integers[0].astype(np.float32) * np.float32(IN[0]))
     expected = np.clip(np.round(powers / powers.sum(-1, keepdims=True) / 0.002) - 128, -128, 127)
-    assert np.abs(call(finished, integers) - expected).max() <= 1
+    assert np.abs(run(finished, integers) - expected).max() <= 1
 
 
 def test_lost_weight_and_meeting_grids_are_refused():

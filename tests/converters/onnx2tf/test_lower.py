@@ -1,4 +1,4 @@
-"""The road torch, ONNX, onnx2tf, TFLite: what is refused at once, and the whole road on a small network."""
+"""The backend torch, ONNX, onnx2tf, TFLite: what is refused at once, and the whole way on a small network."""
 
 import logging
 import sys
@@ -6,11 +6,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from graphs import is_state, state
 from torch import nn
 
 from converters.onnx2tf import export as to_onnx
-from converters.onnx2tf.export import take_off_pairs, values_key
+from converters.onnx2tf.export import take_off_pairs_, values_key
 from converters.onnx2tf.lower import convert, grids_by_tensor, run_onnx2tf
+from converters.passes.graph import owned_graph
 from converters.tflite.lower import TFLiteOptions
 
 needs_onnx = pytest.mark.skipif(
@@ -49,7 +51,7 @@ def test_missing_exporter_names_the_extra(small_model, small_example, tmp_path, 
 
 def test_float_form_of_a_qdq_graph_keeps_weights_and_marks_grids(small_qdq, small_example, small_pictures):
     before = small_qdq(torch.from_numpy(small_pictures[:1]).float())
-    scales = take_off_pairs(small_qdq)
+    scales = take_off_pairs_(small_qdq)
     targets = [str(node.target) for node in small_qdq.graph.nodes]
     assert not any("quantized_decomposed" in target for target in targets)
     assert len(scales) == targets.count("aten.linear.default") + targets.count("aten.conv2d.default")
@@ -57,6 +59,22 @@ def test_float_form_of_a_qdq_graph_keeps_weights_and_marks_grids(small_qdq, smal
     assert ("pixels", 1.0, -128) in [("pixels", *mark[1:]) for mark in marks if mark]
     after = small_qdq(torch.from_numpy(small_pictures[:1]).float())
     assert 0 < (before - after).abs().max() < 0.1 * before.abs().max()  # activations are no longer rounded
+
+
+def test_marks_do_not_reach_the_graph_that_was_copied(small_qdq, small_example):
+    (source,) = [node for node in small_qdq.graph.nodes if node.op == "placeholder"]
+    source.meta["custom"] = {"mine": 1}
+    take_off_pairs_(owned_graph(small_qdq, small_example))
+    assert source.meta["custom"] == {"mine": 1}
+
+
+@needs_onnx
+def test_exporting_twice_is_the_same_and_changes_nothing(small_qdq, small_example, tmp_path):
+    before, nodes = state(small_qdq), str(small_qdq.graph)
+    first, second = (to_onnx.export_onnx(small_qdq, small_example, tmp_path / f"{i}.onnx") for i in range(2))
+    assert first.grids == second.grids and first.weight_scales.keys() == second.weight_scales.keys()
+    assert first.path.read_bytes() == second.path.read_bytes()
+    assert is_state(small_qdq, before) and str(small_qdq.graph) == nodes
 
 
 @needs_onnx
@@ -96,7 +114,7 @@ def onnx2tf():
 @pytest.mark.slow
 @pytest.mark.needs_tflite
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_whole_road(
+def test_whole_way(
     precision, onnx2tf, small_model, small_qdq, small_example, small_pictures, torch_logits, sqnr_db, tmp_path
 ):
     from converters.tflite.inspect import inspect

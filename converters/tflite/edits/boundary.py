@@ -1,0 +1,74 @@
+"""Where a graph begins and ends in the types that apps have, and where integers end around float operators."""
+
+from converters.tflite.edits.flatbuffer import EditedModel
+
+# The lowering tool makes these int8 where they stand between two int8 values, and XNNPACK takes neither. The grid of
+# what an int8 softmax gives is fixed to 1/256 besides. A GELU between a DEQUANTIZE and a QUANTIZE runs as one lookup.
+_FLOAT_ONLY = ("SOFTMAX", "GELU")
+
+
+def take_uint8_(model: EditedModel) -> None:
+    """Put operators before the graph that turn uint8 pixels into what the graph reads.
+
+    Raises:
+        ValueError: If the graph reads something else than pixels, float32 or int8 (pixel - 128).
+    """
+    graph = model.graph
+    (old,) = (int(index) for index in graph.inputs)
+    tensor, dtype = graph.tensors[old], model.dtype(old)
+    if dtype == "int8":
+        scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+        if (scale, zero_point) != (1.0, -128):
+            raise ValueError(f"input grid is {scale}, {zero_point}; pixels need scale 1, zero point -128")
+    elif dtype != "float32":
+        raise ValueError(f"input type {dtype} is not allowed; the graph must take float32 or int8 pixels")
+    new = model.add_tensor(b"pixels", model.shape(old), "uint8", model.make_grid(1.0))
+    if dtype == "int8":
+        # One QUANTIZE from uint8 to int8 would do, but XNNPACK does not take it. A DEQUANTIZE and a QUANTIZE it takes,
+        # and runs the pair as one table lookup.
+        middle = model.add_tensor(b"pixels_float", model.shape(old), "float32")
+        first = [
+            model.make_operator("DEQUANTIZE", [new], [middle]),
+            model.make_operator("QUANTIZE", [middle], [old]),
+        ]
+    else:
+        first = [model.make_operator("DEQUANTIZE", [new], [old])]
+    graph.operators[:0] = first
+    graph.inputs = [new]
+    for signature in model.model.signatureDefs or []:
+        for entry in signature.inputs:
+            entry.tensorIndex, entry.name = new, b"pixels"
+
+
+def give_float_(model: EditedModel) -> None:
+    """Dequantize the logits."""
+    graph = model.graph
+    (old,) = (int(index) for index in graph.outputs)
+    tensor, new = graph.tensors[old], old
+    if model.dtype(old) == "int8":
+        new = model.add_tensor(b"logits", model.shape(old), "float32")
+        graph.operators.append(model.make_operator("DEQUANTIZE", [old], [new]))
+        graph.outputs = [new]
+    else:
+        tensor.name = b"logits"
+    for signature in model.model.signatureDefs or []:
+        for entry in signature.outputs:
+            entry.tensorIndex, entry.name = new, b"logits"
+
+
+def free_from_int8_(model: EditedModel) -> None:
+    """Give every int8 SOFTMAX and GELU a DEQUANTIZE before and a QUANTIZE after it, so that it computes in float."""
+    operators = []
+    for op in model.graph.operators:
+        if model.kind(op) not in _FLOAT_ONLY or model.dtype(op.inputs[0]) != "int8":
+            operators.append(op)
+            continue
+        before, after = int(op.inputs[0]), int(op.outputs[0])
+        name = model.graph.tensors[after].name
+        wide = model.add_tensor(name + b"_before", model.shape(before), "float32")
+        result = model.add_tensor(name + b"_float", model.shape(after), "float32")
+        operators.append(model.make_operator("DEQUANTIZE", [before], [wide]))
+        op.inputs, op.outputs = [wide], [result]
+        operators.append(op)
+        operators.append(model.make_operator("QUANTIZE", [result], [after]))
+    model.graph.operators = operators
