@@ -26,7 +26,7 @@ from edge_vit.layers.pixel_input import PixelInput
 from edge_vit.models import create_model
 from edge_vit.models.weights import randomize_
 from edge_vit.quantization.graph import export_graph
-from edge_vit.quantization.half_scales import round_scales
+from edge_vit.quantization.half_scales import round_scales_
 from edge_vit.quantization.pipeline import pixel_batches, run_pixels
 from edge_vit.quantization.plan import make_plan
 from edge_vit.quantization.ptq import calibrate
@@ -70,7 +70,7 @@ class Lowered:
         """Quantize, with ranges from the pictures that are compared later."""
         graph = export_graph(self.module, torch.zeros(1, *self.pictures.shape[1:]))
         plan = make_plan(graph)
-        ranges = round_scales(graph, plan, calibrate(graph, plan, pixel_batches(self.pictures)))
+        ranges = round_scales_(graph, plan, calibrate(graph, plan, pixel_batches(self.pictures)))
         return replace(self, module=quantize_graph(graph, plan, ranges), precision="int8")
 
     def to(self, target: str, folder: Path, backend: str | None = None) -> "Lowered":

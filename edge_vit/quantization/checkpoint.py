@@ -86,7 +86,7 @@ def ranges_from(metadata: Mapping[str, Any]) -> dict[str, QParams]:
         raise ValueError(f"the checkpoint's ranges cannot be read ({e}); train or calibrate it again") from e
 
 
-def load_into_graph(graph_module: GraphModule, tensors: Mapping[str, Tensor], label: str) -> None:
+def load_into_graph_(graph_module: GraphModule, tensors: Mapping[str, Tensor], label: str) -> None:
     """Put stored weights into an exported graph, every one accounted for.
 
     Raises:

@@ -35,27 +35,28 @@ def export_graph(model: nn.Module, example: Tensor, dynamic_batch: bool = False)
     # A copy, because rewrites change weights and an exported graph shares them with its model.
     exported = torch.export.export(copy.deepcopy(model), (example,), dynamic_shapes=shapes).module()
     assert isinstance(exported, GraphModule)
-    expand_hardswish(exported)
+    expand_hardswish_(exported)
     return exported
 
 
-def expand_hardswish(graph_module: GraphModule) -> int:
+def expand_hardswish_(graph_module: GraphModule) -> int:
     """Write hardswish(x) as x * relu6(x + 3), its factor 1/6 folded into the next linear layers; return how many.
 
     XNNPACK runs the two int8 operators as one table lookup (0.6 instructions an element on aarch64), a HARD_SWISH of
-    int8 it does not run at all. Where what follows is no linear layer, the operator stays and runs in float.
+    int8 it does not run at all. Where what follows is no linear layer, or shares its weight with another operator, the
+    Hardswish stays and runs in float.
     """
     graph = graph_module.graph
+    readers = count_readers(graph_module)
     count = 0
     for node in list(graph.nodes):
         if node.target != ATEN.hardswish.default:
             continue
-        consumers = linear_consumers(node)
-        if consumers is None:
+        weights = [get_tensor(graph_module, consumer.args[1]) for consumer in linear_consumers(node) or ()]
+        if not weights or any(readers[id(weight)] > 1 for weight in weights):
             continue
-        for consumer in consumers:
-            weight = get_tensor(graph_module, consumer.args[1])
-            weight.data.div_(6.0)
+        for weight in weights:
+            weight.data = weight.data / 6.0  # its memory may be another tensor's too
         x = node.args[0]
         with graph.inserting_before(node):
             shifted = graph.call_function(ATEN.add.Tensor, (x, 3.0))
@@ -83,9 +84,13 @@ def linear_consumers(node: Node) -> list[Node] | None:
             found += deeper
         else:
             return None
-    # A weight that two layers share would be scaled twice.
-    names = [str(consumer.args[1]) for consumer in found]
-    return found if len(set(names)) == len(names) else None
+    return found
+
+
+def count_readers(graph_module: GraphModule) -> Counter[int]:
+    """Count the operators that read each stored tensor, by the tensor's id; it may have several names."""
+    constants = [node for node in graph_module.graph.nodes if node.op == "get_attr"]
+    return Counter(id(get_tensor(graph_module, node)) for node in constants for _ in node.users)
 
 
 def get_tensor(graph_module: GraphModule, node: object) -> Tensor:

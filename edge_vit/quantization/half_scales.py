@@ -13,15 +13,19 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from edge_vit.quantization.graph import get_tensor, is_constant
+from edge_vit.quantization.graph import count_readers, get_tensor, is_constant
 from edge_vit.quantization.plan import GEMM_OPS, Plan, QParams, is_attention_bias, smallest_constant_scale
 
 _LARGEST = 127.0
 _SMALLEST_SCALE = 2.0**-24  # the smallest number above zero that float16 holds
 
 
-def round_scales(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]) -> dict[str, QParams]:
-    """Return ranges with float16 scales; bring fixed ranges of `plan` and constants of the graph to such, in place."""
+def round_scales_(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]) -> dict[str, QParams]:
+    """Return ranges with float16 scales; bring fixed ranges of `plan` and constants of the graph to such, in place.
+
+    A constant that several operators read may need another scale for each: each gets one of its own.
+    """
+    readers = count_readers(graph_module)
     for group in plan.groups.values():
         if group.fixed is not None:
             group.fixed = _rounded(group.fixed)
@@ -31,7 +35,11 @@ def round_scales(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QPa
             tensor = get_tensor(graph_module, constant)
             with torch.no_grad():
                 smallest_scale = smallest_constant_scale(node, plan, rounded)
-                tensor.copy_(on_half_grid(tensor, per_channel=is_weight, smallest_scale=smallest_scale))
+                value = on_half_grid(tensor, per_channel=is_weight, smallest_scale=smallest_scale)
+                if readers[id(tensor)] == 1:
+                    tensor.data = value  # its memory may be another tensor's too
+                else:
+                    _give_own_(graph_module, node, constant, value)
     return rounded
 
 
@@ -47,6 +55,17 @@ def on_half_grid(tensor: Tensor, *, per_channel: bool, smallest_scale: float = 0
     scale = (largest / _LARGEST).clamp_min(max(smallest_scale, _SMALLEST_SCALE))
     half = scale.half().float().clamp_min(_SMALLEST_SCALE)
     return (tensor / scale).round().clamp(-_LARGEST, _LARGEST) * half
+
+
+def _give_own_(graph_module: GraphModule, node: Node, shared: Node, value: Tensor) -> None:
+    """Let `node` read `value` in place of a constant that others read too."""
+    name = f"_half_{sum(1 for _ in graph_module.buffers())}"
+    graph_module.register_buffer(name, value)
+    with graph_module.graph.inserting_before(node):
+        own = graph_module.graph.get_attr(name)
+    own.meta = dict(shared.meta)
+    node.replace_input_with(shared, own)
+    graph_module.recompile()
 
 
 def _rounded(qparams: QParams) -> QParams:

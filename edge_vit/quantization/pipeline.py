@@ -17,9 +17,9 @@ from edge_vit.models import create_model, load_weights
 from edge_vit.models.checkpoint_io import read_checkpoint
 from edge_vit.models.sources import WeightsSource, resolve_label
 from edge_vit.models.weights import randomize_
-from edge_vit.quantization.checkpoint import load_into_graph, ranges_from
+from edge_vit.quantization.checkpoint import load_into_graph_, ranges_from
 from edge_vit.quantization.graph import export_graph
-from edge_vit.quantization.half_scales import round_scales
+from edge_vit.quantization.half_scales import round_scales_
 from edge_vit.quantization.plan import Plan, QParams, make_plan
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
@@ -108,7 +108,7 @@ def build_quantized(
     if source.form == "int8":
         assert source.path is not None
         tensors, metadata = read_checkpoint(source.path)
-        load_into_graph(graph, tensors, source.label)
+        load_into_graph_(graph, tensors, source.label)
         ranges, precision = ranges_from(metadata), str(metadata.get("precision", "int8_qat"))
         summary |= {"ranges_from": source.label}
     elif batches is not None:
@@ -119,7 +119,7 @@ def build_quantized(
             f"{source.label}: float weights carry no ranges; give calibration pictures with --calib DIR, "
             "or a checkpoint from `python -m edge_vit.train --qat`"
         )
-    ranges = round_scales(graph, plan, ranges)
+    ranges = round_scales_(graph, plan, ranges)
     quantized = quantize_graph(graph, plan, ranges)
     summary["ranges"] = {name: [r.scale, r.zero_point] for name, r in _all_ranges(plan, ranges).items()}
     summary["float_operators"] = [plan.names[node] for node in plan.float_nodes]

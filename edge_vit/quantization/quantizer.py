@@ -1,11 +1,13 @@
 """Turn a graph, its plan and its ranges into a qdq graph, through PT2E."""
 
+import copy
 import logging
 from collections.abc import Mapping
 
 import torch
 from torch.fx import GraphModule, Node
 
+from converters.quiet import quiet
 from edge_vit.quantization.graph import ATEN, is_constant
 from edge_vit.quantization.plan import (
     GEMM_OPS,
@@ -24,7 +26,8 @@ WEIGHT_MAX = 127  # symmetric: -127 to 127, so that negation is exact
 def quantize_graph(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]) -> GraphModule:
     """Return a copy of the graph with quantize and dequantize operators around every int8 operator of the plan.
 
-    Weights become int8, symmetric, one scale an output channel; activations int8 with the given ranges.
+    Weights become int8, symmetric, one scale an output channel; activations int8 with the given ranges. The graph that
+    was given, which the plan's nodes belong to, stays as it is.
 
     Raises:
         ValueError: If a range is missing.
@@ -38,8 +41,12 @@ def quantize_graph(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, Q
             f"{len(missing)} of {len(plan.groups)} ranges are missing ({', '.join(missing[:3])}...); "
             "calibrate this model, or give the checkpoint that was trained for it"
         )
-    annotate(graph_module, plan, ranges)
-    prepared = prepare_pt2e(graph_module, _AnnotatedQuantizer())
+    with quiet():  # copying a graph warns about torch's own classes
+        owned = copy.deepcopy(graph_module)
+    twins = dict(zip(graph_module.graph.nodes, owned.graph.nodes, strict=True))
+    for node, (inputs, output) in _annotations(graph_module, plan, ranges).items():
+        _annotate_(twins[node], {twins[source]: spec for source, spec in inputs.items()}, output)
+    prepared = prepare_pt2e(owned, _AnnotatedQuantizer())
     # Every activation range is fixed; this one pass lets the observers of the weights see them.
     with torch.no_grad():
         prepared(*(_example(node) for node in prepared.graph.nodes if node.op == "placeholder"))
@@ -52,13 +59,14 @@ def silence_torchao() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def annotate(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]) -> None:
-    """Write the plan into the graph's nodes as PT2E annotations."""
-    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
-
+def _annotations(
+    graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]
+) -> dict[Node, tuple[dict[Node, object], object]]:
+    """Return the plan in PT2E's terms: the specs of what a node reads, and of what it gives, None where it is float."""
+    found: dict[Node, tuple[dict[Node, object], object]] = {}
     specs = {name: _fixed_spec(group.fixed or ranges[name]) for name, group in plan.groups.items()}
     for node in graph_module.graph.nodes:
-        inputs = {}
+        inputs: dict[Node, object] = {}
         is_int8 = node in plan.int8_nodes
         if is_int8 or (node in plan.group_of and node.op == "call_function" and _reads_its_group(node, plan)):
             for source in node.all_input_nodes:
@@ -73,9 +81,18 @@ def annotate(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams
         is_fused_away = is_int8 and fused_activation(node) is not None
         output = None if is_fused_away or node not in plan.group_of else specs[plan.group_of[node].name]
         if inputs or output is not None:
-            node.meta["quantization_annotation"] = QuantizationAnnotation(
-                input_qspec_map=inputs, output_qspec=output, _annotated=True
-            )
+            found[node] = inputs, output
+    return found
+
+
+def _annotate_(node: Node, inputs: dict[Node, object], output: object) -> None:
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
+
+    node.meta["quantization_annotation"] = QuantizationAnnotation(
+        input_qspec_map=inputs,  # type: ignore[arg-type]
+        output_qspec=output,  # type: ignore[arg-type]
+        _annotated=True,
+    )
 
 
 def _reads_its_group(node: Node, plan: Plan) -> bool:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from edge_vit.models import create_model
-from edge_vit.quantization.graph import ATEN, expand_hardswish, export_graph, value_names
+from edge_vit.quantization.graph import ATEN, expand_hardswish_, export_graph, value_names
 
 
 def targets(graph_module):
@@ -44,8 +44,54 @@ class _SharedHardswish(nn.Module):
 def test_hardswish_that_cannot_be_folded_stays():
     model, x = _SharedHardswish().eval(), torch.randn(1, 4)
     graph = export_graph(model, x)
-    assert ATEN.hardswish.default in targets(graph) and expand_hardswish(graph) == 0
+    assert ATEN.hardswish.default in targets(graph) and expand_hardswish_(graph) == 0
     assert torch.equal(graph(x), model(x))
+
+
+class _Tied(nn.Module):
+    """One weight under two names, read behind a Hardswish and elsewhere: 1/6 belongs to one of them alone."""
+
+    def __init__(self, where):
+        super().__init__()
+        self.first, self.second, self.where = nn.Linear(4, 4), nn.Linear(4, 4), where
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        hard = nn.functional.hardswish(x)
+        if self.where == "behind one Hardswish":
+            return self.first(hard) + self.second(hard)
+        if self.where == "behind two":
+            return self.first(hard) + self.second(nn.functional.hardswish(self.second(x) + 1))
+        return self.first(hard) + self.second(x)
+
+
+class _Views(nn.Module):
+    """Two weights that are views of the same memory; the first is read behind a Hardswish."""
+
+    def __init__(self):
+        super().__init__()
+        memory = torch.randn(6, 4)
+        self.first, self.second = nn.Parameter(memory[:4]), nn.Parameter(memory[2:])
+
+    def forward(self, x):
+        return nn.functional.linear(nn.functional.hardswish(x), self.first) + nn.functional.linear(x, self.second)
+
+
+def test_weights_in_shared_memory_are_changed_one_by_one():
+    torch.manual_seed(0)
+    model, x = _Views().eval(), torch.randn(3, 4)
+    graph = export_graph(model, x)
+    assert ATEN.hardswish.default not in targets(graph)
+    assert torch.allclose(graph(x), model(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("where", ["behind one Hardswish", "behind two", "elsewhere too"])
+def test_a_shared_weight_is_not_changed(where):
+    torch.manual_seed(0)
+    model, x = _Tied(where).eval(), torch.randn(3, 4)
+    graph = export_graph(model, x)
+    assert ATEN.hardswish.default in targets(graph)
+    assert torch.allclose(graph(x), model(x), rtol=1e-6, atol=1e-6)
 
 
 def test_names_do_not_depend_on_the_batch(graph, pixel_model):

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from graphs import is_state, state
 
 from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, normalise
 from converters.sqnr import sqnr_db
-from edge_vit.quantization.checkpoint import load_into_graph, pack, quantized_weight_names, ranges_from, unpack
+from edge_vit.quantization.checkpoint import load_into_graph_, pack, quantized_weight_names, ranges_from, unpack
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.plan import make_plan
 from edge_vit.quantization.ptq import calibrate
@@ -38,6 +39,17 @@ def test_every_gemm_reads_dequantized_int8(qdq):
     for node in gemms:
         assert "dequantize_per_tensor" in str(node.args[0].target)
         assert "dequantize_per_channel" in str(node.args[1].target)
+
+
+def test_the_graph_that_was_given_stays_as_it_is(graph, qdq, ranges, batches):
+    """Annotations and observers go into a copy: the same graph can be quantized again, with the same result."""
+    plan = make_plan(graph)
+    targets, metas = [str(n.target) for n in graph.graph.nodes], [set(n.meta) for n in graph.graph.nodes]
+    before, expected = state(graph), outputs(graph, batches[:2])
+    first, second = quantize_graph(graph, plan, ranges), quantize_graph(graph, plan, ranges)
+    assert [str(n.target) for n in graph.graph.nodes] == targets and [set(n.meta) for n in graph.graph.nodes] == metas
+    assert is_state(graph, before) and (outputs(graph, batches[:2]) == expected).all()
+    assert is_state(second, state(first)) and str(first.graph) == str(second.graph) == str(qdq.graph)
 
 
 def test_mse_ranges_beat_min_max_where_outliers_are(pixel_model, pictures, graph):
@@ -110,7 +122,7 @@ def test_checkpoint_gives_back_the_same_integers(qat_model, pixel_model, ranges,
     with torch.no_grad():
         for parameter in second.parameters():
             parameter.zero_()
-    load_into_graph(second, stored, "stored")
+    load_into_graph_(second, stored, "stored")
     expected = outputs(quantize_graph(first, plan, ranges), batches[:4])
     actual = outputs(quantize_graph(second, make_plan(second), ranges_from(metadata)), batches[:4])
     assert sqnr_db(expected, actual) > 30.0
@@ -120,6 +132,6 @@ def test_checkpoint_gives_back_the_same_integers(qat_model, pixel_model, ranges,
 
 def test_foreign_checkpoints_are_refused(graph):
     with pytest.raises(ValueError, match="names differ"):
-        load_into_graph(graph, {"a": torch.zeros(1)}, "foreign.safetensors")
+        load_into_graph_(graph, {"a": torch.zeros(1)}, "foreign.safetensors")
     with pytest.raises(ValueError, match="ranges cannot be read"):
         ranges_from({"ranges": {"input": {"scale": 1.0}}})
