@@ -12,7 +12,7 @@ _TRANSPOSE_B = 1  # XNN_FLAG_TRANSPOSE_B
 
 @contextlib.contextmanager
 def cancelled_turns() -> Iterator[None]:
-    """While the block runs, have every serialized XNNPACK graph pass through `cancel_turns` and `pack_along_rows`.
+    """While the block runs, have every serialized XNNPACK graph pass through `cancel_turns_` and `pack_along_rows_`.
 
     ExecuTorch (1.4.1) turns pictures to (B, H, W, C) where a convolution needs it, also where the graph has just turned
     them the other way, and offers no place for a pass after that.
@@ -22,9 +22,9 @@ def cancelled_turns() -> Iterator[None]:
     serialize = xnnpack_preprocess.serialize_xnnpack_binary
 
     def clean_and_serialize(graph: Any, *arguments: Any) -> bytes:
-        cancel_turns(graph)
-        if pack_along_rows(graph):
-            cancel_turns(graph)
+        cancel_turns_(graph)
+        if pack_along_rows_(graph):
+            cancel_turns_(graph)
         return serialize(graph, *arguments)
 
     xnnpack_preprocess.serialize_xnnpack_binary = clean_and_serialize
@@ -34,7 +34,7 @@ def cancelled_turns() -> Iterator[None]:
         xnnpack_preprocess.serialize_xnnpack_binary = serialize
 
 
-def cancel_turns(graph: Any) -> int:
+def cancel_turns_(graph: Any) -> int:
     """Remove transposes from an XNNGraph, in place: pairs that undo each other, and such as turn nothing.
 
     Returns:
@@ -67,7 +67,7 @@ def cancel_turns(graph: Any) -> int:
     return len(same_as)
 
 
-def pack_along_rows(graph: Any) -> int:
+def pack_along_rows_(graph: Any) -> int:
     """Give matrix products their second factor with the axis that is summed over last, in place; return how many.
 
     XNNPACK packs a second factor that is computed anew at every inference, element by element, and walks along rows

@@ -79,7 +79,7 @@ def inspect_lowered(edge_manager: Any, reasons: dict[str, str]) -> PteInspection
             continue
         calls += 1
         lowered = getattr(program.graph_module, str(node.args[0].target))
-        _count_payload(payload_json(delegate_body(bytes(lowered.processed_bytes))), counts, conversions)
+        _count_payload_(payload_json(delegate_body(bytes(lowered.processed_bytes))), counts, conversions)
     plain = {kind: dict(by) for kind, by in sorted(counts.items())}
     return PteInspection(calls, plain, tuple(outside), conversions["quantize"], conversions["dequantize"])
 
@@ -110,7 +110,7 @@ def payload_json(body: bytes) -> dict[str, Any]:
         return json.loads(re.sub(r": \+?(-?)inf\b", r": \1Infinity", text))  # the limits of a ReLU
 
 
-def _count_payload(graph: dict[str, Any], counts: dict[str, Counter[str]], conversions: Counter[str]) -> None:
+def _count_payload_(graph: dict[str, Any], counts: dict[str, Counter[str]], conversions: Counter[str]) -> None:
     datatypes = {}
     for value in graph["xvalues"]:
         tensor = value["xvalue_union"]

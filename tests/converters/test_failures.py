@@ -18,7 +18,7 @@ pytestmark = [
 ]
 PACKAGES = {"converters.tflite.lower": "litert_torch", "converters.executorch.lower": "executorch.exir",
             "converters.coreml.lower": "coremltools"}  # fmt: skip
-ROADS = [road for road, spec in TARGETS.items() if spec.module in PACKAGES]
+BACKENDS = [backend for backend, spec in TARGETS.items() if spec.module in PACKAGES]
 
 
 class Eigenvalues(nn.Module):
@@ -28,32 +28,32 @@ class Eigenvalues(nn.Module):
         return torch.linalg.eigvalsh(x[..., 0])
 
 
-def convert(road: tuple[str, str], model: nn.Module, folder: Path) -> None:
-    spec = TARGETS[road]
+def convert(backend: tuple[str, str], model: nn.Module, folder: Path) -> None:
+    spec = TARGETS[backend]
     options = spec.options(Request(precision="fp32", classes=(), description=""))
     example = (torch.zeros(1, 4, 4, 3),)
     importlib.import_module(spec.module).convert(model, example, folder / f"m{spec.suffix}", options=options)
 
 
-@pytest.mark.parametrize("road", ROADS, ids=lambda road: road[0])
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend[0])
 def test_missing_package_names_the_extra(
-    road: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, PACKAGES[TARGETS[road].module], None)
-    with pytest.raises(ImportError, match=rf"is not installed .*pip install 'edge_vit\[{road[0]}\]'"):
-        convert(road, nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval(), tmp_path)
+    monkeypatch.setitem(sys.modules, PACKAGES[TARGETS[backend].module], None)
+    with pytest.raises(ImportError, match=rf"is not installed .*pip install 'edge_vit\[{backend[0]}\]'"):
+        convert(backend, nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval(), tmp_path)
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("road", ROADS, ids=lambda road: road[0])
-def test_unknown_operator_is_named(road: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend[0])
+def test_unknown_operator_is_named(backend: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no lowering for this model: .*eig"):
-        convert(road, Eigenvalues().eval(), tmp_path)
+        convert(backend, Eigenvalues().eval(), tmp_path)
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("road", ROADS, ids=lambda road: road[0])
-def test_training_mode_is_refused(road: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend[0])
+def test_training_mode_is_refused(backend: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the model is in training mode; call eval\(\) and fuse\(\) first"):
-        convert(road, nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).train(), tmp_path)
+        convert(backend, nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).train(), tmp_path)
     assert not any(tmp_path.iterdir())

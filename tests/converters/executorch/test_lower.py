@@ -19,7 +19,7 @@ from converters.checksum import sha256_file
 from converters.executorch import clean_up as xnnpack_graph
 from converters.executorch import lower as to_executorch
 from converters.executorch import run as run_executorch
-from converters.executorch.clean_up import cancel_turns, pack_along_rows
+from converters.executorch.clean_up import cancel_turns_, pack_along_rows_
 from converters.executorch.lower import ExecuTorchOptions, convert
 
 pytestmark = [
@@ -193,17 +193,17 @@ def test_turns_that_undo_each_other_are_cancelled() -> None:
 
     there, back, add = XNNStaticTranspose(0, 1, [0, 3, 1, 2]), XNNStaticTranspose(1, 2, [0, 2, 3, 1]), XNNAdd(2, 2, 9)
     small = graph(there, back, add)
-    assert cancel_turns(small) == 1
+    assert cancel_turns_(small) == 1
     assert [node.xnode_union for node in small.xnodes] == [XNNAdd(0, 0, 9)]
     other = graph(XNNStaticTranspose(0, 1, [0, 3, 1, 2]), XNNStaticTranspose(1, 2, [0, 3, 1, 2]), XNNAdd(2, 2, 9))
-    assert cancel_turns(other) == 0 and len(other.xnodes) == 3
+    assert cancel_turns_(other) == 0 and len(other.xnodes) == 3
     read_twice = graph(XNNStaticTranspose(0, 1, [0, 2, 1]), XNNStaticTranspose(1, 2, [0, 2, 1]), XNNAdd(1, 2, 9))
-    assert cancel_turns(read_twice) == 1
+    assert cancel_turns_(read_twice) == 1
     assert [node.xnode_union for node in read_twice.xnodes] == [XNNStaticTranspose(0, 1, [0, 2, 1]), XNNAdd(1, 0, 9)]
     last = graph(XNNStaticTranspose(0, 1, [0, 2, 1]), XNNStaticTranspose(1, 9, [0, 2, 1]))
-    assert cancel_turns(last) == 0
+    assert cancel_turns_(last) == 0
     idle = graph(XNNStaticTranspose(0, 1, [0, 1, 2]), XNNAdd(1, 1, 9))
-    assert cancel_turns(idle) == 1 and [node.xnode_union for node in idle.xnodes] == [XNNAdd(0, 0, 9)]
+    assert cancel_turns_(idle) == 1 and [node.xnode_union for node in idle.xnodes] == [XNNAdd(0, 0, 9)]
 
 
 class Heads(nn.Module):
@@ -224,7 +224,7 @@ def test_second_factors_are_packed_along_their_rows(
     seen: list[tuple[int, list[int]]] = []
 
     def spy(graph: Any) -> int:
-        changed = pack_along_rows(graph)
+        changed = pack_along_rows_(graph)
         dims = {t.id_out: list(t.dims) for t in (getattr(v.xvalue_union, "tensor_value", v.xvalue_union)
                                                  for v in graph.xvalues)}  # fmt: skip
         products = [n.xnode_union for n in graph.xnodes if type(n.xnode_union).__name__ == "XNNBatchMatrixMultiply"]
@@ -232,7 +232,7 @@ def test_second_factors_are_packed_along_their_rows(
         assert changed == sum(product.flags for product in products)
         return changed
 
-    monkeypatch.setattr(xnnpack_graph, "pack_along_rows", spy)
+    monkeypatch.setattr(xnnpack_graph, "pack_along_rows_", spy)
     path, images = tmp_path / "m.pte", np.arange(288, dtype=np.uint8).reshape(1, 12, 8, 3)
     model = Heads().eval()
     convert(model, (torch.zeros(1, 12, 8, 3),), path, options=ExecuTorchOptions())
