@@ -22,6 +22,7 @@ def crash_of(action: Callable[[], object]) -> str:
     sys.stderr.flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads are not copied; the child needs none
+        warnings.simplefilter("ignore", RuntimeWarning)  # the same, said by JAX, which litert-torch brings
         child = os.fork()
     if child == 0:
         _end_after(action)

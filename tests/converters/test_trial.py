@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -25,3 +27,14 @@ def test_a_copy_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     started = time.monotonic()
     assert trial.crash_of(lambda: time.sleep(60)) == ""
     assert time.monotonic() - started < 30
+
+
+def test_what_a_package_says_of_copied_processes_is_not_heard() -> None:
+    """JAX warns of every fork once it is loaded, as it is where a .tflite was lowered before a .pte is tried."""
+    code = (
+        "import os, warnings; "
+        "os.register_at_fork(before=lambda: warnings.warn('fork() was called', RuntimeWarning)); "
+        "from converters.trial import crash_of; print(repr(crash_of(lambda: None)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("''\n", "")
