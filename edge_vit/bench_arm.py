@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_vit.devices.bench import BenchRequest, BenchResult, measure
 from edge_vit.devices.settings import Settings
-from edge_vit.emulation.counting import CountRequest, count
 from edge_vit.emulation.tflite import CPUS, DEFAULT_CPUS
 
 if TYPE_CHECKING:
     from edge_vit.console.answer import Answer
+    from edge_vit.devices.bench import BenchRequest, BenchResult
+    from edge_vit.emulation.counting import CountRequest
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,12 +70,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def request_from(arguments: argparse.Namespace) -> BenchRequest | CountRequest:
+def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest":
     """Return the request that the command line describes: to measure, or with --emulate to count.
 
     Raises:
         ValueError: If a value makes no sense, or two flags do not go together.
     """
+    from edge_vit.devices.bench import BenchRequest
+
     a = arguments
     settings = Settings(
         cores=a.cores,
@@ -119,7 +121,9 @@ def request_from(arguments: argparse.Namespace) -> BenchRequest | CountRequest:
     )
 
 
-def _count_request(a: argparse.Namespace, settings: Settings) -> CountRequest:
+def _count_request(a: argparse.Namespace, settings: Settings) -> "CountRequest":
+    from edge_vit.emulation.counting import CountRequest
+
     if settings.via_app:
         raise ValueError("--via-app starts the demo app on a phone; leave --local and --emulate out")
     if a.plot or a.csv:
@@ -134,12 +138,15 @@ def _count_request(a: argparse.Namespace, settings: Settings) -> CountRequest:
     )
 
 
-def run(request: BenchRequest | CountRequest) -> BenchResult:
+def run(request: "BenchRequest | CountRequest") -> "BenchResult":
     """Measure or count as requested.
 
     Raises:
         ValueError: If nothing can be measured at all. A device that fails on the way leaves a marked record instead.
     """
+    from edge_vit.devices.bench import measure
+    from edge_vit.emulation.counting import CountRequest, count
+
     return count(request, _progress) if isinstance(request, CountRequest) else measure(request, _progress)
 
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -293,10 +291,12 @@ def download_benchmark_model(cache_dir: Path, version: str, base: str = LITERT_B
     url = base.format(version=version, name="benchmark_model")
 
     def fill(part: Path) -> None:
+        import urllib.request
+
         try:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 data = answer.read()
-        except (urllib.error.URLError, TimeoutError, OSError) as e:
+        except OSError as e:  # urllib's are such
             reason = getattr(e, "reason", e)
             raise ValueError(
                 f"cannot download benchmark_model {version} from {url} ({reason}); "

@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edge_vit.models.limits import check_limits
+from edge_vit.models.names import VARIANT_NAMES, check_name
+
 if TYPE_CHECKING:
     from edge_vit.console.answer import Answer
     from edge_vit.models.summary import ModelSummary
@@ -29,17 +32,23 @@ def parse_resolution(text: str) -> int | tuple[int, int]:
         sides = [int(part) for part in text.split("x")]
     except ValueError:
         sides = []
-    if len(sides) not in (1, 2):
+    if len(sides) not in (1, 2) or min(sides) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; use 224 or 576x960")
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def run(names: Sequence[str], num_classes: int, resolution: int | tuple[int, int] | None) -> list["ModelSummary"]:
-    """Count each named variant, all when none is named."""
-    from edge_vit.models import summary
-    from edge_vit.models.registry import list_models
+    """Count each named variant, all when none is named.
 
-    return [summary.summarise(name, num_classes, resolution) for name in names or list_models()]
+    Raises:
+        ValueError: If a name, the number of classes or the resolution is not allowed.
+    """
+    for name in names:
+        check_name(name)
+    check_limits(num_classes)
+    from edge_vit.models import summary
+
+    return [summary.summarise(name, num_classes, resolution) for name in names or VARIANT_NAMES]
 
 
 def render_table(summaries: Sequence["ModelSummary"]) -> str:

@@ -3,7 +3,7 @@
 STEM_STRIDE = 16  # of LeViT and EfficientViT
 
 
-def check_limits(num_classes: int, drop_path: float) -> None:
+def check_limits(num_classes: int, drop_path: float = 0.0) -> None:
     """Raise ValueError if a value that every family has is not allowed."""
     if num_classes < 1:
         raise ValueError(f"num_classes {num_classes} is not allowed; use 1 or more")

@@ -87,6 +87,7 @@ def test_resolution_and_classes_count(capsys):
     [
         (["levit_12"], "unknown model 'levit_12'; did you mean"),
         (["levit_128", "--resolution", "50"], "resolution 50 is not allowed"),
+        (["--num-classes", "0"], "num_classes 0 is not allowed; use 1 or more"),
     ],
 )
 def test_misuse_is_one_line_and_exit_2(argv, message, capsys):
@@ -100,8 +101,13 @@ def test_help_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
+def test_a_wrong_name_is_refused_before_torch_is_loaded():
+    code = "import sys; from edge_vit.models.__main__ import main; print(main(['levit_12']), 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "2 False\n"
+
+
 def test_resolution_may_be_height_and_width():
     assert (parse_resolution("224"), parse_resolution("576x960")) == (224, (576, 960))
-    for text in ("a", "1x2x3", ""):
+    for text in ("a", "1x2x3", "", "0", "-224", "224x0"):
         with pytest.raises(argparse.ArgumentTypeError, match="is not allowed; use 224 or 576x960"):
             parse_resolution(text)
