@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -171,4 +171,4 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _reason(error: BaseException) -> str:
     """First line of an error, without the path that Pillow puts into some."""
     text = (str(error).splitlines() or [""])[0]
-    return "unknown format" if isinstance(error, Image.UnidentifiedImageError) else text or type(error).__name__
+    return "unknown format" if isinstance(error, UnidentifiedImageError) else text or type(error).__name__

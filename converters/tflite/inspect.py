@@ -120,7 +120,7 @@ def readable_name(tensor: str) -> str:
 
 def _inspect(model: TFLiteModel) -> Inspection:
     tensors, operators = model.tensors, _operators(model)
-    counts: dict[str, Counter] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for operator in operators:
         counts[operator.type][operator.precision] += 1
     return Inspection(
