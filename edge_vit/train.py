@@ -76,6 +76,10 @@ def _answer(argv: list[str] | None) -> "Answer":
 
     args = build_parser().parse_args(argv)
     config = config_from_args(args)
+    if config.qat:
+        from edge_vit.quantization.packages import check_torchao
+
+        check_torchao()
     from edge_vit.training.run import run
 
     result = run(config)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResult
-from edge_vit.deployment.targets import ALL
+from edge_vit.deployment.targets import ALL, check_installed
+from edge_vit.quantization.packages import check_torchao
 
 if TYPE_CHECKING:
     from edge_vit.deployment.agreement import Agreement
@@ -30,6 +31,7 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
     from converters.result import staging
 
     started = time.perf_counter()
+    check_packages(config)
     if config.android is not None:
         from edge_vit.deployment.android import check_project
 
@@ -54,6 +56,14 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         notes = model.float_model.notes
         results = [_publish(one, config.output_dir, config.android, notes, layers, seconds) for one, seconds in made]
     return ConvertedSet(results=tuple(results), agreement=agreement)
+
+
+def check_packages(config: ConvertConfig) -> None:
+    """Raise ImportError, naming the extra, where what the conversion needs is not installed; nothing is imported."""
+    for target, backend in config.backends():
+        check_installed(target, backend)
+    if config.precision == "int8":
+        check_torchao()
 
 
 def _prepare(config: ConvertConfig, say: Say) -> "Lowerable":

@@ -4,6 +4,7 @@ Importing this loads no runtime; a converter is imported when its target is chos
 """
 
 import difflib
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,16 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetSpec:
-    """One backend of a target: its converter ("module", imported when chosen), file suffix, precisions and options."""
+    """One backend of a target: its converter, file suffix, precisions and options.
+
+    Attributes:
+        module: Imported when the target is chosen.
+        extra: What of edge_vit's extras installs `packages`, which the module needs.
+    """
 
     module: str
+    extra: str
+    packages: tuple[str, ...]
     suffix: str
     precisions: tuple[Precision, ...]
     options: Callable[[Request], Any]
@@ -69,16 +77,36 @@ def _coreml(request: Request) -> Any:
 # (target, backend) -> how. A target's first backend is its default.
 TARGETS: dict[tuple[str, str], TargetSpec] = {
     ("tflite", "litert-torch"): TargetSpec(
-        module="converters.tflite.lower", suffix=".tflite", precisions=("fp32", "fp16", "int8"), options=_tflite
+        module="converters.tflite.lower",
+        extra="tflite",
+        packages=("litert_torch", "ai_edge_litert"),
+        suffix=".tflite",
+        precisions=("fp32", "fp16", "int8"),
+        options=_tflite,
     ),
     ("tflite", "onnx2tf"): TargetSpec(
-        module="converters.onnx2tf.lower", suffix=".tflite", precisions=("fp32", "fp16", "int8"), options=_tflite
+        module="converters.onnx2tf.lower",
+        extra="onnx",
+        packages=("onnx", "onnxscript", "ai_edge_litert"),
+        suffix=".tflite",
+        precisions=("fp32", "fp16", "int8"),
+        options=_tflite,
     ),
     ("executorch", "xnnpack"): TargetSpec(
-        module="converters.executorch.lower", suffix=".pte", precisions=("fp32", "int8"), options=_executorch
+        module="converters.executorch.lower",
+        extra="executorch",
+        packages=("executorch",),
+        suffix=".pte",
+        precisions=("fp32", "int8"),
+        options=_executorch,
     ),
     ("coreml", "coremltools"): TargetSpec(
-        module="converters.coreml.lower", suffix=".mlpackage", precisions=("fp32", "fp16", "int8"), options=_coreml
+        module="converters.coreml.lower",
+        extra="coreml",
+        packages=("coremltools",),
+        suffix=".mlpackage",
+        precisions=("fp32", "fp16", "int8"),
+        options=_coreml,
     ),
 }
 
@@ -117,6 +145,15 @@ def find_backends(target: str, backend: str, precision: Precision) -> tuple[tupl
         if precision not in allowed:
             raise ValueError(f"{name} has no {precision}; it has {', '.join(allowed)}")
     return tuple(pairs)
+
+
+def check_installed(target: str, backend: str) -> None:
+    """Raise ImportError, naming what to install, where a backend's packages are missing; none is imported."""
+    spec = TARGETS[target, backend]
+    missing = [name for name in spec.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        what = f"{target} needs packages that are not installed ({', '.join(missing)})"
+        raise ImportError(f"{what}; run: pip install 'edge_vit[{spec.extra}]'", name=missing[0])
 
 
 def unique_labels(classes: "Sequence[ClassLabel]") -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 
 from converters.quiet import quiet
 from edge_vit.quantization.graph import ATEN, is_constant
+from edge_vit.quantization.packages import check_torchao
 from edge_vit.quantization.plan import (
     GEMM_OPS,
     MATMUL_OPS,
@@ -32,6 +33,7 @@ def quantize_graph(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, Q
     Raises:
         ValueError: If a range is missing.
     """
+    check_torchao()
     silence_torchao()
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
