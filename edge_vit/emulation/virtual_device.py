@@ -23,14 +23,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from converters.cache import SETTING, cache_folder
 from edge_vit.devices import packages
 from edge_vit.emulation import tflite as emulation
 
+if TYPE_CHECKING:
+    from edge_vit.console.answer import Answer
+
 DEVICE_SUITE = "trixie"
 DEVICE_PACKAGES = ["adbd", "dash", "coreutils", "util-linux", "libc-bin", "grep", "sed"]
 ADB_SUITE = "bookworm"
+MAX_DEVICES = 16
 FIRST_PORT = 15555  # not 5555, which adb would also list as an emulator
 MIN_KERNEL = (6, 7)  # binary formats belong to a user namespace from here on
 SCRIPT = Path(__file__).with_name("virtual_device.sh")
@@ -265,15 +270,24 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its command's exit code."""
+    from edge_vit.console.answer import answer
+
+    return answer(lambda: _answer(argv), interrupted="interrupted", is_forced=False)
+
+
+def _answer(argv: Sequence[str] | None) -> "Answer":
+    from edge_vit.console.answer import Answer
+
     arguments = build_parser().parse_args(argv)
+    if not 1 <= arguments.count <= MAX_DEVICES:
+        raise ValueError(f"count is {arguments.count}; it must be between 1 and {MAX_DEVICES}")
+    if reason := unsupported_reason():
+        raise RuntimeError(f"emulated devices: {reason}")
     try:
-        if reason := unsupported_reason():
-            raise ValueError(f"emulated devices: {reason}")
         with VirtualDevices(arguments.count, cpu=arguments.cpu, data_size=arguments.data_size) as devices:
-            return subprocess.run(devices.command(arguments.command), env=devices.environment()).returncode
-    except ValueError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
+            return Answer(code=subprocess.run(devices.command(arguments.command), env=devices.environment()).returncode)
+    except ValueError as e:  # no misuse: a package cannot be had, a device does not come up
+        raise RuntimeError(str(e)) from e
 
 
 if __name__ == "__main__":
