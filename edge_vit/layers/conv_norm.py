@@ -3,8 +3,11 @@
 Shapes: `B` batch, `C` channels, `H`/`W` grid, `N` tokens.
 """
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 
 class ConvNorm(nn.Sequential):
@@ -92,7 +95,8 @@ def norm_scale_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Ten
 @torch.no_grad()
 def make_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     """Return a float32 linear layer with these values, (out, in) and (out,)."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0])
+    # Without initial values: drawing as many random numbers takes longer than everything else that fusing does.
+    linear = cast(nn.Linear, skip_init(nn.Linear, weight.shape[1], weight.shape[0], device=weight.device))
     linear.weight.copy_(weight.float())
     linear.bias.copy_(bias.float())
     return linear
@@ -101,9 +105,15 @@ def make_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 @torch.no_grad()
 def make_conv(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """Return a float32 convolution with these values, (out, in / groups, kh, kw) and (out,), and `like`'s geometry."""
-    out_channels, in_channels = weight.shape[0], weight.shape[1] * like.groups
-    kernel, stride, padding = tuple(weight.shape[2:]), like.stride, like.padding
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=like.groups)  # type: ignore[arg-type]
+    return new_conv(weight, bias, like.stride, like.padding, like.groups)
+
+
+@torch.no_grad()
+def new_conv(weight: Tensor, bias: Tensor, stride: Any, padding: Any = 0, groups: int = 1) -> nn.Conv2d:
+    """Return a float32 convolution with these values, (out, in / groups, kh, kw) and (out,)."""
+    out_channels, in_channels, kernel = weight.shape[0], weight.shape[1] * groups, tuple(weight.shape[2:])
+    geometry = (in_channels, out_channels, kernel, stride, padding)
+    conv = cast(nn.Conv2d, skip_init(nn.Conv2d, *geometry, groups=groups, device=weight.device))
     assert conv.bias is not None
     conv.weight.copy_(weight.float())
     conv.bias.copy_(bias.float())

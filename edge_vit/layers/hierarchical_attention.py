@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edge_vit.layers import norm_block
 from edge_vit.layers.attention import attend, merge_heads, scale_linear_, split_heads
-from edge_vit.layers.conv_norm import make_linear
+from edge_vit.layers.conv_norm import make_linear, new_conv
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
 from edge_vit.layers.norm_block import Functions
@@ -149,9 +149,7 @@ class DeployCarrierInit(nn.Module):
         for y in range(down):
             for x in range(across):
                 kernel[:, :, y : y + 3, x : x + 3] += weight / (down * across)
-        self.conv = nn.Conv2d(dim, dim, (down + 2, across + 2), init.pool.stride, padding=1, groups=dim)
-        self.conv.weight.copy_(kernel.float())
-        self.conv.bias.copy_(bias)  # type: ignore[union-attr]
+        self.conv = new_conv(kernel, bias, init.pool.stride, padding=1, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.by_window(self.conv(x))

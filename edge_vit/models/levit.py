@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from edge_vit.layers.attention import attend, merge_heads, scale_linear_, split_heads, split_rows
 from edge_vit.layers.attention_bias import AttentionBias
-from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear, make_linear
+from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear, make_linear, new_conv
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
 from edge_vit.layers.norm_block import EDGE, PUBLISHED, Attention, Block, DeployAttention, Functions, Mlp
@@ -89,9 +89,7 @@ class DownsampleAttention(nn.Module):
         k, v = split_rows(self.kv.fuse(), self.num_heads, [self.key_dim, self.value_dim])
         q_linear = self.q.fuse()
         scale_linear_(q_linear, self.key_dim**-0.5)
-        q = nn.Conv2d(q_linear.in_features, q_linear.out_features, 1, stride=2)
-        q.weight.data.copy_(q_linear.weight.data[:, :, None, None])
-        q.bias.data.copy_(q_linear.bias.data)  # type: ignore[union-attr]
+        q = new_conv(q_linear.weight[:, :, None, None], q_linear.bias, stride=2)
         bias = self.bias().detach()
         return DeployAttention(q, k, v, self.proj.fuse(), bias, self.functions, grid=self.resolution)
 
