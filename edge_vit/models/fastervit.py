@@ -28,10 +28,9 @@ from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
 from edge_vit.layers.hierarchical_attention import HierarchicalAttention
 from edge_vit.layers.norm_block import EDGE, Functions
-from edge_vit.models.limits import check_limits
+from edge_vit.models.limits import check_limits, check_map
 
 NUM_CONV_STAGES = 2
-TOTAL_STRIDE = 32
 STEM_NORM_EPS = 1e-4
 CHANNEL_NORM_EPS = 1e-6
 
@@ -64,9 +63,7 @@ class FasterViTConfig:
 
     def __post_init__(self) -> None:
         sides = self.image_size
-        if min(sides) < 2 * TOTAL_STRIDE or any(side % TOTAL_STRIDE for side in sides):
-            allowed = f"use multiples of {TOTAL_STRIDE} from {2 * TOTAL_STRIDE} up"
-            raise ValueError(f"resolution {self.resolution} is not allowed; {allowed}")
+        check_map(self.resolution)
         if self.window_sizes is None and sides[0] != sides[1]:
             raise ValueError(f"resolution {self.resolution} is no square; give window_sizes or use an any_res variant")
         check_limits(self.num_classes, self.drop_path)

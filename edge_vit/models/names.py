@@ -2,6 +2,8 @@
 
 import difflib
 
+from edge_vit.models.limits import check_map, check_square
+
 # In the registry's order; tests/models/test_registry.py holds the two equal.
 VARIANT_NAMES = (
     "levit_128s",
@@ -37,6 +39,11 @@ VARIANT_NAMES = (
     "fastervit_6_any_res",
     "fastervit_edge_0",
 )
+
+
+def check_resolution(name: str, resolution: int) -> None:
+    """Raise ValueError if variant `name` does not take pictures of this side, in pixels."""
+    (check_map if name.startswith("fastervit") else check_square)(resolution)
 
 
 def check_name(name: str) -> None:

@@ -2,7 +2,10 @@
 
 Sources: the model tables in the README of facebookresearch/LeViT, of microsoft/Cream (EfficientViT/classification) and
 of NVlabs/FasterViT. Nobody publishes whole checksums. LeViT's file names carry the first eight hex digits of their
-SHA-256; for the other files the SHA-256 of the first download is recorded beside the file and holds from then on.
+SHA-256. The other files cannot be verified, which is said. A first download must fit its variant; then its SHA-256 is
+recorded beside it, and from then on the file must stay the same.
+
+How a variant was evaluated, `resolution` and `crop_pct`, is its authors' too; the sources are named in the table.
 """
 
 import contextlib
@@ -18,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
 from converters.cache import cache_folder
-from converters.checksum import sha256_file
+from edge_vit.models.checkpoint_io import Checkpoint
 
 LICENCES = {
     "levit": "Apache-2.0",
@@ -36,10 +39,14 @@ class PublishedWeights:
     Attributes:
         sha256_prefix: Leading hex digits of the SHA-256; "" where the authors give none.
         size_bytes: None where not known.
+        resolution: Side in pixels of the pictures that the authors evaluated on.
+        crop_pct: That side as a share of the shorter side of the resized picture that it was cropped from.
     """
 
     url: str
     licence: str
+    resolution: int
+    crop_pct: float
     sha256_prefix: str = ""
     size_bytes: int | None = None
 
@@ -48,20 +55,38 @@ class PublishedWeights:
         return self.url.rsplit("/", 1)[1]
 
 
+# The shorter side becomes int(256 / 224 * resolution): facebookresearch/LeViT, datasets.py, and microsoft/Cream,
+# EfficientViT/classification/data/datasets.py. (timm evaluates LeViT with 0.9.)
+_RESIZED_CROP = 224 / 256
+# Variant to resolution and crop_pct: NVlabs/FasterViT, `default_cfgs` of fastervit/models/faster_vit.py, and of
+# faster_vit_any_res.py, whose weights are the same files. There the four 21k files also say crop_mode "squash", the
+# whole picture pressed to a square; the repository's validate.py does not pass that on. Here pictures are cropped.
+_FASTERVIT = {
+    **{f"fastervit_{i}": (224, 0.875 if i == 0 else 1.0) for i in range(7)},
+    "fastervit_4_21k_224": (224, 0.95),
+    "fastervit_4_21k_384": (384, 1.0),
+    "fastervit_4_21k_512": (512, 1.0),
+    "fastervit_4_21k_768": (768, 0.93),
+}
+
+
 def _levit(file: str, size_bytes: int | None = None) -> PublishedWeights:
     prefix = file.rsplit("-", 1)[1].removesuffix(".pth")
-    url = f"https://dl.fbaipublicfiles.com/LeViT/{file}"
-    return PublishedWeights(url=url, licence=LICENCES["levit"], sha256_prefix=prefix, size_bytes=size_bytes)
+    return PublishedWeights(
+        url=f"https://dl.fbaipublicfiles.com/LeViT/{file}", licence=LICENCES["levit"], resolution=224,
+        crop_pct=_RESIZED_CROP, sha256_prefix=prefix, size_bytes=size_bytes,
+    )  # fmt: skip
 
 
 def _efficientvit(file: str) -> PublishedWeights:
     url = f"https://github.com/xinyuliu-jeffrey/EfficientViT_Model_Zoo/releases/download/v1.0/{file}"
-    return PublishedWeights(url=url, licence=LICENCES["efficientvit"])
+    return PublishedWeights(url=url, licence=LICENCES["efficientvit"], resolution=224, crop_pct=_RESIZED_CROP)
 
 
-def _fastervit(file: str) -> PublishedWeights:
+def _fastervit(name: str, file: str) -> PublishedWeights:
     url = f"https://huggingface.co/ahatamiz/FasterViT/resolve/main/{file}"
-    return PublishedWeights(url=url, licence=LICENCES["fastervit"])
+    resolution, crop_pct = _FASTERVIT[name]
+    return PublishedWeights(url=url, licence=LICENCES["fastervit"], resolution=resolution, crop_pct=crop_pct)
 
 
 PUBLISHED: dict[str, PublishedWeights] = {
@@ -71,13 +96,13 @@ PUBLISHED: dict[str, PublishedWeights] = {
     "levit_256": _levit("LeViT-256-13b5763e.pth"),
     "levit_384": _levit("LeViT-384-9bdaf2e2.pth"),
     **{f"efficientvit_m{i}": _efficientvit(f"efficientvit_m{i}.pth") for i in range(6)},
-    **{f"fastervit_{i}": _fastervit(f"fastervit_{i}_224_1k.pth.tar") for i in range(7)},
+    **{f"fastervit_{i}": _fastervit(f"fastervit_{i}", f"fastervit_{i}_224_1k.pth.tar") for i in range(7)},
     # The any-resolution networks have the same weights.
-    **{f"fastervit_{i}_any_res": _fastervit(f"fastervit_{i}_224_1k.pth.tar") for i in range(7)},
-    "fastervit_4_21k_224": _fastervit("fastervit_4_21k_224_w14.pth.tar"),
-    "fastervit_4_21k_384": _fastervit("fastervit_4_21k_384_w24.pth.tar"),
-    "fastervit_4_21k_512": _fastervit("fastervit_4_21k_512_w32.pth.tar"),
-    "fastervit_4_21k_768": _fastervit("fastervit_4_21k_768_w48.pth.tar"),
+    **{f"fastervit_{i}_any_res": _fastervit(f"fastervit_{i}", f"fastervit_{i}_224_1k.pth.tar") for i in range(7)},
+    "fastervit_4_21k_224": _fastervit("fastervit_4_21k_224", "fastervit_4_21k_224_w14.pth.tar"),
+    "fastervit_4_21k_384": _fastervit("fastervit_4_21k_384", "fastervit_4_21k_384_w24.pth.tar"),
+    "fastervit_4_21k_512": _fastervit("fastervit_4_21k_512", "fastervit_4_21k_512_w32.pth.tar"),
+    "fastervit_4_21k_768": _fastervit("fastervit_4_21k_768", "fastervit_4_21k_768_w48.pth.tar"),
 }
 
 
@@ -95,10 +120,15 @@ def published_weights(name: str) -> PublishedWeights:
     return PUBLISHED[name]
 
 
+def default_resolution(name: str) -> int:
+    """Return the side in pixels at which variant `name` is converted where its weights name none."""
+    return PUBLISHED[name].resolution if name in PUBLISHED else 224
+
+
 def download_weights(
     name: str, folder: Path | None = None, progress: TextIO | Literal["stderr"] | None = "stderr"
-) -> Path:
-    """Return the path of the weights published for `name`, downloaded when not there yet, and verified either way.
+) -> Checkpoint:
+    """Return the weights published for `name`, downloaded when not there yet, and checked as far as that can be.
 
     Args:
         folder: Where files are kept; `cache_folder()` when None.
@@ -113,12 +143,14 @@ def download_weights(
     path = folder / weights.filename
     _write(progress, f"{name}: {weights.url} (licence: {weights.licence})\n")
     if path.is_file():
-        digest = sha256_file(path)
-        fault = _fault(weights, path.stat().st_size, digest, _recorded(path))
-        if not fault:
-            _record(path, digest, progress)
-            return path
-        _write(progress, f"{path} {fault}; downloading it again\n")
+        try:
+            checkpoint = Checkpoint(path)
+            _require(weights, path.stat().st_size, checkpoint.sha256, _recorded(path))
+            _require_fit(name, path, checkpoint)
+            _record(weights, path, checkpoint.sha256, progress)
+            return checkpoint
+        except ValueError as e:
+            _write(progress, f"{path}: {e}; downloading it again\n")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
@@ -127,14 +159,18 @@ def download_weights(
     try:
         with os.fdopen(handle, "wb") as file:
             num_bytes, digest = _fetch(name, weights, file, progress)
-        fault = _fault(weights, num_bytes, digest, _recorded(path))
-        if fault:
-            raise ValueError(f"{weights.url} {fault}; nothing was kept, try again or give a checkpoint's path")
+        try:
+            _require(weights, num_bytes, digest, _recorded(path))
+            checkpoint = Checkpoint(temporary)
+            _require_fit(name, path, checkpoint)
+        except ValueError as e:
+            raise ValueError(f"{weights.url} {e}; nothing was kept, try again or give a checkpoint's path") from e
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
-    _record(path, digest, progress)
-    return path
+    checkpoint.path = path
+    _record(weights, path, digest, progress)
+    return checkpoint
 
 
 def _fetch(name: str, weights: PublishedWeights, file: BinaryIO, progress: TextIO | None) -> tuple[int, str]:
@@ -168,27 +204,37 @@ def _fetch(name: str, weights: PublishedWeights, file: BinaryIO, progress: TextI
     return num_bytes, digest.hexdigest()
 
 
-def _fault(weights: PublishedWeights, num_bytes: int, digest: str, recorded: str) -> str:
-    """Return what is wrong with a file, "" if nothing."""
+def _require(weights: PublishedWeights, num_bytes: int, digest: str, recorded: str) -> None:
+    """Raise ValueError if a file is not the one that was published or downloaded before."""
     if weights.size_bytes is not None and num_bytes != weights.size_bytes:
-        return f"has {num_bytes} bytes, {weights.size_bytes} were published"
+        raise ValueError(f"has {num_bytes} bytes, {weights.size_bytes} were published")
     if not digest.startswith(weights.sha256_prefix):
-        return f"has SHA-256 {digest[:16]}..., {weights.sha256_prefix}... was published"
+        raise ValueError(f"has SHA-256 {digest[:16]}..., {weights.sha256_prefix}... was published")
     if recorded and digest != recorded:
-        return f"has SHA-256 {digest[:16]}..., the first download had {recorded[:16]}..."
-    return ""
+        raise ValueError(f"has SHA-256 {digest[:16]}..., the first download had {recorded[:16]}...")
 
 
 def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _record(path: Path, digest: str, progress: TextIO | None) -> None:
-    """Write a file's SHA-256 beside it, once; a folder that cannot be written keeps none."""
+def _require_fit(name: str, path: Path, checkpoint: Checkpoint) -> None:
+    """Raise ValueError if a file that was never loaded before does not hold weights of variant `name`."""
     if not _recorded(path):
-        with contextlib.suppress(OSError):
+        from edge_vit.models.weights import require_fit
+
+        require_fit(checkpoint.tensors, name)
+
+
+def _record(weights: PublishedWeights, path: Path, digest: str, progress: TextIO | None) -> None:
+    """Write a file's SHA-256 beside it, once, and say what was never verified."""
+    never = "" if weights.sha256_prefix else "; its authors publish no checksum, so it was never verified"
+    if not _recorded(path):
+        with contextlib.suppress(OSError):  # a folder that cannot be written keeps no record
             _record_path(path).write_text(f"{digest}  {path.name}\n")
-        _write(progress, f"{path.name}: SHA-256 {digest}\n")
+        _write(progress, f"{path.name}: SHA-256 {digest}{never}\n")
+    elif never:
+        _write(progress, f"{path.name}: the same file as when it was first downloaded{never}\n")
 
 
 def _recorded(path: Path) -> str:

@@ -1,33 +1,87 @@
-"""Which weights a command uses: embedded, published, random, or a file."""
+"""Which weights a command uses: embedded, published, random, or a file. Finding them needs no torch."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edge_vit.models.checkpoint_io import read_checkpoint
-from edge_vit.models.published import PUBLISHED, download_weights
+from edge_vit.models.checkpoint_io import Checkpoint
+from edge_vit.models.published import PUBLISHED, default_resolution, download_weights
 
 CHECKPOINT_FOLDER = Path(__file__).parent.parent / "checkpoints"
 EMBEDDED_PREFIX = "embedded:"
+RAW_PREFIX = "raw:"
+SCALE_SUFFIX = ".int8_scale"  # of the scales beside int8 weights
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, for the property that is found once
 class WeightsSource:
     """Chosen weights.
 
     Attributes:
-        label: What to print and to record; "embedded:NAME", a path, or "random".
-        path: The file; None for random weights.
+        label: What to print and to record: "embedded:NAME", an address, an absolute path, "raw:" before such a path, or
+            "random". `recorded_weights` finds the weights again.
         form: "training" (float, training form), "int8" (quantized, with ranges) or "random".
-        metadata: This project's metadata; {} in foreign files.
-        float_label: For "int8": the float checkpoint that it came from, "" if that is not here.
+        checkpoint: The file, opened; None for random weights.
     """
 
     label: str
-    path: Path | None
-    form: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-    float_label: str = ""
+    form: Literal["training", "int8", "random"]
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def path(self) -> Path | None:
+        return None if self.checkpoint is None else self.checkpoint.path
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """This project's metadata; {} in foreign files."""
+        return {} if self.checkpoint is None else self.checkpoint.metadata
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest of the file; None for random weights."""
+        return None if self.checkpoint is None else self.checkpoint.sha256
+
+    @property
+    def name(self) -> str:
+        """The label without the folders that a path leads through."""
+        is_path = self.path is not None and os.path.isabs(self.label.removeprefix(RAW_PREFIX))
+        return self.path.name if self.path is not None and is_path else self.label
+
+    def resolution_for(self, name: str, wanted: int | None) -> int:
+        """Return the side in pixels at which variant `name` is converted with these weights, `wanted` if that is given.
+
+        Raises:
+            ValueError: If ranges were found at another one.
+        """
+        made_for = self.metadata.get("resolution", default_resolution(name))
+        if self.form == "int8" and wanted not in (None, made_for):
+            raise ValueError(
+                f"{self.label} was quantized at resolution {made_for}, not {wanted}; leave --resolution out, "
+                f"or calibrate the float weights with --weights {self.float_label} --calib DIR"
+            )
+        return made_for if wanted is None else wanted
+
+    @property
+    def float_label(self) -> str:
+        """The label of `float_source`, "" where there is none."""
+        return "" if self.float_source is None else self.float_source.label
+
+    @cached_property
+    def float_source(self) -> "WeightsSource | None":
+        """The float checkpoint that a quantized one started from; None if it does not lie beside it.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        name = self.metadata.get("float_file", "")
+        if self.form != "int8" or self.path is None or not name or not (self.path.parent / name).is_file():
+            return None
+        path = self.path.parent / name
+        label = f"{EMBEDDED_PREFIX}{name}" if self.label.startswith(EMBEDDED_PREFIX) else os.path.abspath(path)
+        return _opened(path, label)
 
 
 def embedded_path(name: str, is_quantized: bool) -> Path:
@@ -35,55 +89,89 @@ def embedded_path(name: str, is_quantized: bool) -> Path:
     return CHECKPOINT_FOLDER / f"{name}_{'int8' if is_quantized else 'float'}.safetensors"
 
 
-def find_weights(name: str, choice: str, prefer_quantized: bool) -> WeightsSource:
-    """Find the weights of variant `name`.
+def find_weights(name: str, choice: str, prefer_quantized: bool, *, takes_raw: bool = False) -> WeightsSource:
+    """Find the weights of variant `name` and open their file.
 
     Args:
         choice: "auto" (the repository's own, else the published ones), "imagenet" (the published ones), "random",
             or a path.
         prefer_quantized: With "auto", take the quantized checkpoint if there is one.
+        takes_raw: Of a file that holds raw and averaged weights, take the raw ones.
 
     Raises:
-        ValueError: If there are none, or they cannot be reached.
+        ValueError: If there are none, they cannot be reached, are damaged, or belong to another variant.
     """
+    if choice not in ("auto", "imagenet", "random"):
+        return _for_variant(name, _opened(Path(choice), os.path.abspath(choice), takes_raw))
+    if takes_raw:
+        raise ValueError("--raw-weights chooses between two sets of weights in a file; name it with --weights PATH")
     if choice == "random":
-        return WeightsSource(label="random", path=None, form="random")
+        return WeightsSource(label="random", form="random")
     if choice == "auto":
         for is_quantized in (True, False) if prefer_quantized else (False,):
             path = embedded_path(name, is_quantized)
             if path.is_file():
-                return _from_file(path, f"{EMBEDDED_PREFIX}{path.name}")
-    if choice in ("auto", "imagenet"):
-        if name not in PUBLISHED:
-            raise ValueError(f"{name} has no embedded and no published weights; use --weights PATH or --weights random")
-        path = download_weights(name)
-        return _from_file(path, PUBLISHED[name].url)
-    return _from_file(Path(choice), choice)
+                return _for_variant(name, _opened(path, f"{EMBEDDED_PREFIX}{path.name}"))
+    if name not in PUBLISHED:
+        raise ValueError(f"{name} has no embedded and no published weights; use --weights PATH or --weights random")
+    return WeightsSource(label=PUBLISHED[name].url, form="training", checkpoint=download_weights(name))
 
 
-def resolve_label(label: str) -> Path:
-    """Return the file that a recorded label names; it need not exist."""
-    if label.startswith(EMBEDDED_PREFIX):
-        return CHECKPOINT_FOLDER / label.removeprefix(EMBEDDED_PREFIX)
-    for weights_name, weights in PUBLISHED.items():
+def recorded_weights(label: str, folder: Path) -> WeightsSource:
+    """Return the weights that a manifest names.
+
+    Args:
+        label: As `WeightsSource.label` was.
+        folder: Where the manifest lies. A path is looked for where it was recorded, then, since files travel together,
+            by its name in this folder.
+
+    Raises:
+        ValueError: If they are not there any more, or are damaged.
+    """
+    for name, weights in PUBLISHED.items():
         if label == weights.url:
-            return download_weights(weights_name)
-    return Path(label)
+            return WeightsSource(label=label, form="training", checkpoint=download_weights(name))
+    if label.startswith(EMBEDDED_PREFIX):
+        recorded = CHECKPOINT_FOLDER / label.removeprefix(EMBEDDED_PREFIX)
+    else:
+        recorded = Path(label.removeprefix(RAW_PREFIX))
+    places = [path for path in (recorded, folder / recorded.name) if path.is_file()]
+    if not places:
+        raise ValueError(f"the float weights {label} are not here; give a float artefact with --float")
+    return _opened(places[0], label, label.startswith(RAW_PREFIX))
 
 
-def _from_file(path: Path, label: str) -> WeightsSource:
-    _, metadata = read_checkpoint(path)
-    form = metadata.get("form", "training")
-    if form not in ("training", "int8"):
-        raise ValueError(f"checkpoint {path} has form {form!r}; this version knows training and int8")
-    return WeightsSource(
-        label=label, path=path, form=form, metadata=metadata, float_label=_float_label(metadata, path, label)
+def no_ranges(label: str) -> ValueError:
+    """Return the error of float weights that are to become int8 without pictures to choose ranges from."""
+    return ValueError(
+        f"{label}: float weights carry no ranges; give calibration pictures with --calib DIR, "
+        "or a checkpoint from `python -m edge_vit.train --qat`"
     )
 
 
-def _float_label(metadata: dict[str, Any], path: Path, label: str) -> str:
-    """Return the label of the float checkpoint a quantized one started from, if it lies beside it."""
-    name = metadata.get("float_file", "")
-    if not name or not (path.parent / name).is_file():
-        return ""
-    return f"{EMBEDDED_PREFIX}{name}" if label.startswith(EMBEDDED_PREFIX) else str(path.parent / name)
+def _opened(path: Path, label: str, takes_raw: bool = False) -> WeightsSource:
+    checkpoint = Checkpoint(path, takes_raw=takes_raw)
+    form = checkpoint.metadata.get("form", "training")
+    if form not in ("training", "int8"):
+        raise ValueError(f"checkpoint {path} has form {form!r}; this version knows training and int8")
+    if form == "int8":
+        _check_quantized(checkpoint)
+    is_raw = takes_raw and not label.startswith(RAW_PREFIX)
+    return WeightsSource(label=f"{RAW_PREFIX}{label}" if is_raw else label, form=form, checkpoint=checkpoint)
+
+
+def _for_variant(name: str, source: WeightsSource) -> WeightsSource:
+    assert source.checkpoint is not None
+    source.checkpoint.require_model(name)
+    return source
+
+
+def _check_quantized(checkpoint: Checkpoint) -> None:
+    """Raise ValueError if an integer weight lacks its scales, one an output channel, or there are no ranges."""
+    entries = checkpoint.entries
+    for name, entry in entries.items():
+        scale = entries.get(name + SCALE_SUFFIX)
+        if entry.dtype == "I8" and (scale is None or scale.shape != entry.shape[:1]):
+            raise ValueError(f"checkpoint {checkpoint.path} lacks {name}{SCALE_SUFFIX}; it is damaged, get it again")
+    if not isinstance(checkpoint.metadata.get("ranges"), dict):
+        raise ValueError(f"checkpoint {checkpoint.path} has no ranges; it is damaged, train or calibrate it again")

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from edge_vit.layers.attention_bias import resize_bias_table
 from edge_vit.layers.drop_path import DropPath
-from edge_vit.models.checkpoint_io import read_checkpoint
+from edge_vit.models.checkpoint_io import Checkpoint
 from edge_vit.models.features import FeatureModel
 from edge_vit.models.published import LICENCES
-from edge_vit.models.registry import get_spec, image_size
+from edge_vit.models.registry import create_model, get_spec, image_size, list_models
 
+_RANDOM_FILLS = frozenset({Tensor.normal_, Tensor.uniform_, nn.init.kaiming_uniform_, nn.init.uniform_})
 _HEAD_PREFIXES = ("head.", "head_dist.", "norm.")  # what a backbone leaves off
 
 
@@ -29,12 +31,24 @@ class LoadReport:
         resized: Position tables that were resampled to the model's resolution.
         metadata: This project's metadata; {} in foreign files.
         licence: Of weights that the authors' names give away as published ones; "" for own names.
+        notes: How the state dict was found in what a trainer saved, line by line.
     """
 
     naming: str
     resized: tuple[str, ...]
     metadata: Mapping[str, Any]
     licence: str
+    notes: tuple[str, ...] = ()
+
+
+class WithoutRandomValues(TorchFunctionMode):
+    """Within it, models get zeros where they would draw random numbers: quickly, for weights that are loaded next."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _RANDOM_FILLS:
+            with torch.no_grad():
+                return (args[0] if args else kwargs["tensor"]).zero_()
+        return func(*args, **(kwargs or {}))
 
 
 @torch.no_grad()
@@ -73,14 +87,14 @@ def randomize_(model: nn.Module, seed: int = 0) -> None:
     model.train(was_training)
 
 
-def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Tensor]) -> LoadReport:
+def load_weights(model: nn.Module, source: str | os.PathLike[str] | Checkpoint | Mapping[str, Tensor]) -> LoadReport:
     """Load a checkpoint into a model's training form, every key accounted for.
 
     A licence that forbids commercial use is written to stderr.
 
     Args:
         model: As `create_model` gives it.
-        source: A path, or a state dict, in official, timm or own naming.
+        source: A path, an opened checkpoint, or a state dict, in official, timm or own naming.
 
     Raises:
         ValueError: If a key is missing or unexpected, or a shape differs (position tables
@@ -88,20 +102,22 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str,
     """
     name = model.variant
     assert isinstance(name, str)
-    metadata: dict[str, Any] = {}
+    metadata: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
     if isinstance(source, Mapping):
         tensors, label = dict(source), "state dict"
     else:
-        tensors, metadata = read_checkpoint(source)
-        label = f"checkpoint {os.fspath(source)}"
-    if metadata.get("model", name) != name:
-        raise ValueError(f"{label} is for {metadata['model']}, not {name}; name that model, or give another checkpoint")
+        checkpoint = source if isinstance(source, Checkpoint) else Checkpoint(source)
+        checkpoint.require_model(name)
+        tensors, metadata, notes = checkpoint.tensors, checkpoint.metadata, checkpoint.notes
+        label = f"checkpoint {checkpoint.path}"
     renamed = get_spec(name).remap(tensors, model.config)
     naming = _naming(tensors, renamed)
     if isinstance(model, FeatureModel):
         renamed = {key: value for key, value in renamed.items() if not key.startswith(_HEAD_PREFIXES)}
     expected = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
-    _check_keys(label, name, set(expected), set(renamed))
+    if set(expected) != set(renamed):
+        raise ValueError(_other_keys(label, name, set(expected), set(renamed), tensors))
     resized = []
     for key, value in renamed.items():
         if key.endswith("bias.table") and value.shape != expected[key].shape:
@@ -110,7 +126,7 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str,
         if renamed[key].shape != expected[key].shape:
             raise ValueError(
                 f"{label}: {key} has shape {tuple(value.shape)}, {name} needs {tuple(expected[key].shape)}; "
-                "is it another variant, or another number of classes?"
+                f"is it another variant, or another number of classes?{_fitting_hint(tensors)}"
             )
         if not torch.isfinite(renamed[key].float()).all():
             raise ValueError(f"{label}: {key} holds NaN or infinity; the file is damaged, get it again")
@@ -118,7 +134,38 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Mapping[str,
     licence = "" if naming == "own" else LICENCES[get_spec(name).family]
     if "NON-COMMERCIAL" in licence:
         print(f"{name}: weights under the {licence}", file=sys.stderr)
-    return LoadReport(naming=naming, resized=tuple(resized), metadata=metadata, licence=licence)
+    return LoadReport(naming=naming, resized=tuple(resized), metadata=metadata, licence=licence, notes=notes)
+
+
+def fitting_variants(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the variants that a state dict, in anybody's naming, fits for some number of classes and resolution."""
+    sizes = {size for value in tensors.values() for size in value.shape}
+    # Models are made without memory, but making one takes time: only those whose widths occur.
+    likely = [name for name in list_models() if sizes.issuperset(get_spec(name).config.channels)]
+    return tuple(name for name in likely if not _misfit(tensors, name))
+
+
+def require_fit(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Raise ValueError if a state dict is none of variant `name`, for some number of classes and resolution."""
+    if misfit := _misfit(tensors, name):
+        raise ValueError(f"holds no weights of {name}: {misfit}")
+
+
+def _misfit(tensors: Mapping[str, Tensor], name: str) -> str:
+    """Return the first key of which the variant or the state dict has another or none, "" if there is none."""
+    spec = get_spec(name)
+    got = spec.remap(dict(tensors), spec.config)
+    with torch.device("meta"):
+        state = create_model(name).state_dict()
+    expected = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    for key in sorted(expected.keys() ^ got.keys()):
+        return key
+    for key, value in expected.items():
+        # The head has its classes first; tables follow the resolution.
+        skip = 1 if key.startswith(_HEAD_PREFIXES) else value.dim() if key.endswith("bias.table") else 0
+        if got[key].dim() != value.dim() or got[key].shape[skip:] != value.shape[skip:]:
+            return key
+    return ""
 
 
 def _naming(tensors: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> str:
@@ -127,15 +174,22 @@ def _naming(tensors: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> str
     return "timm" if "head.linear.weight" in tensors else "official"
 
 
-def _check_keys(label: str, name: str, expected: set[str], got: set[str]) -> None:
-    missing, unexpected = sorted(expected - got), sorted(got - expected)
-    if not missing and not unexpected:
-        return
+def _other_keys(label: str, name: str, expected: set[str], got: set[str], tensors: Mapping[str, Tensor]) -> str:
+    """Return what is wrong with keys that differ: some of them, some that the file has, and what it fits."""
     parts = []
-    for kind, keys in (("missing", missing), ("unexpected", unexpected)):
+    for kind, keys in (("missing", sorted(expected - got)), ("unexpected", sorted(got - expected))):
         if keys:
             parts.append(f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})")
-    raise ValueError(f"{label} does not fit {name}: {' and '.join(parts)} keys; is it for another variant?")
+    has = ", ".join(list(tensors)[:3])
+    return (
+        f"{label} does not fit {name}: {' and '.join(parts)} keys; is it for another variant? "
+        f"Its keys are {has}{', ...' if len(tensors) > 3 else ''}{_fitting_hint(tensors)}"
+    )
+
+
+def _fitting_hint(tensors: Mapping[str, Tensor]) -> str:
+    names = fitting_variants(tensors)
+    return f"; it fits {', '.join(names)}" if names else ""
 
 
 def compact(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edge_vit.models.sources import SCALE_SUFFIX
 from edge_vit.quantization.plan import GEMM_OPS, Plan, QParams
 from edge_vit.quantization.qat import weight_scale
 
 FORM = "int8"
-_SCALE_SUFFIX = ".int8_scale"
 
 
 def pack(weights: Mapping[str, Tensor], quantized: set[str]) -> dict[str, Tensor]:
@@ -35,18 +35,24 @@ def pack(weights: Mapping[str, Tensor], quantized: set[str]) -> dict[str, Tensor
         scale = weight_scale(value)
         shape = (-1,) + (1,) * (value.dim() - 1)
         packed[name] = (value / scale.view(shape)).round().clamp(-127, 127).to(torch.int8)
-        packed[name + _SCALE_SUFFIX] = scale
+        packed[name + SCALE_SUFFIX] = scale
     return packed
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `pack`: float weights that lie exactly on their grid."""
+    """Undo `pack`: float weights that lie exactly on their grid.
+
+    Raises:
+        ValueError: If integers have no scale.
+    """
     weights = {}
     for name, value in tensors.items():
-        if name.endswith(_SCALE_SUFFIX):
+        if name.endswith(SCALE_SUFFIX):
             continue
         if value.dtype == torch.int8:
-            scale = tensors[name + _SCALE_SUFFIX]
+            scale = tensors.get(name + SCALE_SUFFIX)
+            if scale is None:
+                raise ValueError(f"{name} has no {SCALE_SUFFIX}; the checkpoint is damaged, get it again")
             value = value.float() * scale.view((-1,) + (1,) * (value.dim() - 1))
         weights[name] = value
     return weights

@@ -1,6 +1,8 @@
 """From weights to the graph that every converter lowers."""
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +16,9 @@ from calibration.ranges import RangeMethod
 from edge_vit.layers.fuse import fuse
 from edge_vit.layers.pixel_input import PixelInput
 from edge_vit.models import create_model, load_weights
-from edge_vit.models.checkpoint_io import read_checkpoint
-from edge_vit.models.sources import WeightsSource, resolve_label
-from edge_vit.models.weights import randomize_
+from edge_vit.models.published import PUBLISHED
+from edge_vit.models.sources import WeightsSource, no_ranges
+from edge_vit.models.weights import WithoutRandomValues, randomize_
 from edge_vit.quantization.checkpoint import load_into_graph_, ranges_from
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.half_scales import round_scales_
@@ -26,19 +28,33 @@ from edge_vit.quantization.quantizer import quantize_graph
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StoredIntegers:
+    """What a quantized checkpoint holds: int8 weights with their scales, and in its metadata the ranges."""
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FloatModel:
     """A model ready for conversion in float.
 
     Attributes:
-        module: Pixels (B, R, R, 3), float, 0 to 255 -> logits (B, classes). With quantized weights and no float
-            checkpoint beside them, the quantized ones.
+        module: Pixels (B, R, R, 3), float, 0 to 255 -> logits (B, classes).
+        has_weights: Whether `module` has weights: not where a quantized checkpoint came without its float one. What the
+            integers say without rounding in between, `QuantizedModel.float_graph`, stands in for it then.
+        weights: The label of where they came from.
         notes: What loading did, line by line, to be said to the user.
+        integers: Of a quantized checkpoint.
     """
 
     module: nn.Module
     preprocess: Preprocess
     classes: list[dict[str, str]]
+    weights: str
     notes: tuple[str, ...]
+    has_weights: bool = True
+    integers: StoredIntegers | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +64,7 @@ class QuantizedModel:
     Attributes:
         graph: Takes and gives what `FloatModel.module` does, at batch one.
         precision: "int8_qat" when the ranges were trained, "int8_ptq" when they were calibrated.
+        float_graph: The graph before activations were quantized, where there are no float weights to compare with.
     """
 
     graph: GraphModule
@@ -55,40 +72,52 @@ class QuantizedModel:
     ranges: dict[str, QParams]
     precision: str
     summary: dict[str, Any]
+    float_graph: GraphModule | None = None
 
 
 def build_float(name: str, source: WeightsSource, resolution: int | None) -> FloatModel:
     """Create, load and fuse a variant.
 
+    Args:
+        resolution: Side of the pictures in pixels; None for the one that the weights were made for.
+
     Raises:
         ValueError: If the weights do not fit the variant or the resolution.
     """
-    metadata, notes = source.metadata, []
-    classes = metadata.get("classes") or _nameless_classes(source)
-    trained_at = metadata.get("resolution", 224)
-    side = resolution or trained_at
-    model = create_model(name, num_classes=len(classes), resolution=side)
-    label = source.float_label if source.form == "int8" else source.label
+    notes: list[str] = []
+    classes = source.metadata.get("classes") or _nameless_classes(source)
+    side = source.resolution_for(name, resolution)
+    with contextlib.nullcontext() if source.form == "random" else WithoutRandomValues():
+        model = create_model(name, num_classes=len(classes), resolution=side)
+    loaded = source.float_source if source.form == "int8" else source
+    crop_pct = 1.0
     if source.form == "random":
         randomize_(model)
         notes.append("weights are random: for measuring speed, not for classifying")
-    elif label:
-        report = load_weights(model, resolve_label(label))
-        notes.append(f"weights: {label} ({report.naming} names)")
+    elif loaded is not None and loaded.checkpoint is not None:
+        report = load_weights(model, loaded.checkpoint)
+        notes += [*report.notes, f"weights: {loaded.label} ({report.naming} names)"]
         if report.resized:
             notes.append(f"{len(report.resized)} position tables resampled to resolution {side}")
-    if source.form == "int8" and side != trained_at:
-        raise ValueError(
-            f"{source.label} was quantized at resolution {trained_at}, not {side}; "
-            f"leave --resolution out, or calibrate the float weights with --weights {source.float_label} --calib DIR"
-        )
-    preprocess = Preprocess(resolution=side)
-    module = PixelInput(fuse(model.eval()), side, preprocess.mean, preprocess.std).eval()
-    return FloatModel(module=module, preprocess=preprocess, classes=classes, notes=tuple(notes))
+        if source.form == "training" and report.naming != "own" and name in PUBLISHED:
+            crop_pct = PUBLISHED[name].crop_pct
+    preprocess = Preprocess(resolution=side, crop_pct=crop_pct)
+    integers = None
+    if source.form == "int8" and source.checkpoint is not None:
+        integers = StoredIntegers(tensors=source.checkpoint.tensors, metadata=source.metadata)
+    return FloatModel(
+        module=PixelInput(fuse(model.eval()), side, preprocess.mean, preprocess.std).eval(),
+        preprocess=preprocess,
+        classes=classes,
+        weights=source.label,
+        notes=tuple(notes),
+        has_weights=source.form == "random" or loaded is not None,
+        integers=integers,
+    )
 
 
 def build_quantized(
-    float_model: FloatModel, source: WeightsSource, batches: Iterable[Tensor] | None, method: RangeMethod = "mse"
+    float_model: FloatModel, batches: Iterable[Tensor] | None, method: RangeMethod = "mse"
 ) -> QuantizedModel:
     """Make the qdq graph: from a quantized checkpoint, or from float weights and calibration pixels.
 
@@ -98,6 +127,9 @@ def build_quantized(
     Raises:
         ValueError: If ranges are neither stored nor can be calibrated.
     """
+    integers = float_model.integers
+    if integers is None and batches is None:
+        raise no_ranges(float_model.weights)
     side = float_model.preprocess.resolution
     graph = export_graph(float_model.module, torch.zeros(1, side, side, 3))
     plan = make_plan(graph)
@@ -105,25 +137,27 @@ def build_quantized(
         "weights": "int8, symmetric, one scale an output channel",
         "activations": "int8, one scale and zero point a tensor; symmetric where a matmul's right-hand side",
     }
-    if source.form == "int8":
-        assert source.path is not None
-        tensors, metadata = read_checkpoint(source.path)
-        load_into_graph_(graph, tensors, source.label)
-        ranges, precision = ranges_from(metadata), str(metadata.get("precision", "int8_qat"))
-        summary |= {"ranges_from": source.label}
-    elif batches is not None:
+    if integers is not None:
+        load_into_graph_(graph, integers.tensors, float_model.weights)
+        ranges, precision = ranges_from(integers.metadata), str(integers.metadata.get("precision", "int8_qat"))
+        summary |= {"ranges_from": float_model.weights}
+    else:
+        assert batches is not None
         ranges, precision = calibrate(graph, plan, batches, method), "int8_ptq"
         summary |= {"ranges_from": f"calibration, {method}"}
-    else:
-        raise ValueError(
-            f"{source.label}: float weights carry no ranges; give calibration pictures with --calib DIR, "
-            "or a checkpoint from `python -m edge_vit.train --qat`"
-        )
+    float_graph = None if float_model.has_weights else copy.deepcopy(graph)
     ranges = round_scales_(graph, plan, ranges)
     quantized = quantize_graph(graph, plan, ranges)
     summary["ranges"] = {name: [r.scale, r.zero_point] for name, r in _all_ranges(plan, ranges).items()}
     summary["float_operators"] = [plan.names[node] for node in plan.float_nodes]
-    return QuantizedModel(graph=quantized, plan=plan, ranges=dict(ranges), precision=precision, summary=summary)
+    return QuantizedModel(
+        graph=quantized, plan=plan, ranges=dict(ranges), precision=precision, summary=summary, float_graph=float_graph
+    )
+
+
+def num_constants(module: nn.Module) -> int:
+    """Return how many numbers a deploy form carries: parameters and tables."""
+    return sum(tensor.numel() for tensors in (module.parameters(), module.buffers()) for tensor in tensors)
 
 
 def run_pixels(module: Callable[[Tensor], Tensor], pixels: np.ndarray) -> np.ndarray:
@@ -144,10 +178,8 @@ def _all_ranges(plan: Plan, ranges: dict[str, QParams]) -> dict[str, QParams]:
 
 def _nameless_classes(source: WeightsSource) -> list[dict[str, str]]:
     """Number the classes of a checkpoint that does not name them: as many as its classifier has."""
-    count, kind = 1000, "ImageNet class"
-    if source.path is not None:
-        tensors, _ = read_checkpoint(source.path)
-        heads = ("head.l.weight", "head.linear.weight", "head.weight")
-        count = next((tensors[key].shape[0] for key in heads if key in tensors), 1000)
-        kind = "ImageNet class" if count == 1000 else "class"
+    tensors = {} if source.checkpoint is None else source.checkpoint.tensors
+    heads = ("head.l.weight", "head.linear.weight", "head.weight")
+    count = next((tensors[key].shape[0] for key in heads if key in tensors), 1000)
+    kind = "ImageNet class" if count == 1000 else "class"
     return [{"id": str(i), "name": f"{kind} {i}"} for i in range(count)]

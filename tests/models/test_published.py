@@ -7,12 +7,22 @@ import io
 import threading
 
 import pytest
+import torch
 
 from edge_vit.models import published
 from edge_vit.models.published import PUBLISHED, download_weights, published_weights
-from edge_vit.models.registry import list_models
+from edge_vit.models.registry import create_model, list_models
 
-CONTENT = bytes(range(256)) * 9000
+
+def checkpoint(seed, name="levit_128s"):
+    """Return a file as the authors would publish it."""
+    torch.manual_seed(seed)
+    file = io.BytesIO()
+    torch.save({"model": {key: value.half() for key, value in create_model(name).state_dict().items()}}, file)
+    return file.getvalue()
+
+
+CONTENT = checkpoint(0)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -61,18 +71,18 @@ def files(folder):
 def test_downloads_once_shows_licence_and_progress(server, publish, tmp_path):
     publish(f"{server.url}/a.pth")
     log = io.StringIO()
-    path = download_weights("levit_128s", tmp_path / "new", log)
+    path = download_weights("levit_128s", tmp_path / "new", log).path
     assert path.read_bytes() == CONTENT and files(path.parent) == ["a.pth", "a.pth.sha256"]
     assert "licence: Apache-2.0" in log.getvalue() and "100%" in log.getvalue()
-    assert download_weights("levit_128s", tmp_path / "new", None) == path and len(server.requests) == 1
+    assert download_weights("levit_128s", tmp_path / "new", None).path == path and len(server.requests) == 1
 
 
 def test_damaged_cache_is_downloaded_again(server, publish, tmp_path):
     publish(f"{server.url}/a.pth")
-    path = download_weights("levit_128s", tmp_path, None)
+    path = download_weights("levit_128s", tmp_path, None).path
     path.write_bytes(CONTENT[:-1] + b"?")
     log = io.StringIO()
-    assert download_weights("levit_128s", tmp_path, log).read_bytes() == CONTENT and len(server.requests) == 2
+    assert download_weights("levit_128s", tmp_path, log).path.read_bytes() == CONTENT and len(server.requests) == 2
     assert "downloading it again" in log.getvalue()
 
 
@@ -92,13 +102,62 @@ def test_other_content_is_refused_and_not_kept(known, message, server, publish, 
 
 def test_first_download_is_recorded_where_no_checksum_is_published(server, publish, tmp_path):
     publish(f"{server.url}/a.pth", sha256_prefix="", size_bytes=None)
-    path = download_weights("levit_128s", tmp_path, None)
+    path = download_weights("levit_128s", tmp_path, None).path
     assert (tmp_path / "a.pth.sha256").read_text() == f"{DIGEST}  a.pth\n"
     path.unlink()
     server.content = CONTENT[::-1]
     with pytest.raises(ValueError, match=f"the first download had {DIGEST[:16]}"):
         download_weights("levit_128s", tmp_path, None)
     assert files(tmp_path) == ["a.pth.sha256"]
+
+
+NOT_WEIGHTS = {
+    "a page that says sorry": (b"<html>quota exceeded</html>", "is refused: it is no file that torch.save wrote"),
+    "half a file": (CONTENT[: len(CONTENT) // 2], "is truncated"),
+    "another network": (checkpoint(0, "levit_192"), "holds no weights of levit_128s: "),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_WEIGHTS)
+def test_a_damaged_first_download_is_refused_and_not_recorded(kind, server, publish, tmp_path):
+    """Nothing is known of the file but that it must be weights of the variant."""
+    publish(f"{server.url}/a.pth", sha256_prefix="", size_bytes=None)
+    server.content, message = NOT_WEIGHTS[kind]
+    with pytest.raises(ValueError) as caught:
+        download_weights("levit_128s", tmp_path, None)
+    assert message in str(caught.value) and "; nothing was kept, try again" in str(caught.value)
+    assert files(tmp_path) == []
+    server.content = CONTENT
+    assert download_weights("levit_128s", tmp_path, None).sha256 == DIGEST
+
+
+def test_what_was_never_verified_says_so(server, publish, tmp_path):
+    publish(f"{server.url}/a.pth", sha256_prefix="", size_bytes=None)
+    never = "its authors publish no checksum, so it was never verified\n"
+    for said in (f"a.pth: SHA-256 {DIGEST}; {never}", f"a.pth: the same file as when it was first downloaded; {never}"):
+        log = io.StringIO()
+        download_weights("levit_128s", tmp_path, log)
+        assert log.getvalue().endswith(said)
+    publish(f"{server.url}/b.pth")
+    log = io.StringIO()
+    download_weights("levit_128s", tmp_path, log)
+    assert f"b.pth: SHA-256 {DIGEST}\n" in log.getvalue() and "never" not in log.getvalue()
+
+
+def test_a_wrong_file_in_the_cache_is_downloaded_again(server, publish, tmp_path):
+    publish(f"{server.url}/a.pth", sha256_prefix="", size_bytes=None)
+    (tmp_path / "a.pth").write_bytes(NOT_WEIGHTS["another network"][0])
+    log = io.StringIO()
+    assert download_weights("levit_128s", tmp_path, log).path.read_bytes() == CONTENT
+    assert "holds no weights of levit_128s" in log.getvalue() and "downloading it again" in log.getvalue()
+
+
+def test_how_a_variant_was_evaluated_is_known():
+    evaluated = {name: (weights.resolution, weights.crop_pct) for name, weights in PUBLISHED.items()}
+    assert evaluated["levit_384"] == evaluated["efficientvit_m5"] == evaluated["fastervit_0"] == (224, 0.875)
+    assert evaluated["fastervit_4"] == evaluated["fastervit_4_any_res"] == (224, 1.0)
+    assert evaluated["fastervit_4_21k_224"] == (224, 0.95) and evaluated["fastervit_4_21k_768"] == (768, 0.93)
+    assert evaluated["fastervit_4_21k_384"] == (384, 1.0) and evaluated["fastervit_4_21k_512"] == (512, 1.0)
 
 
 def test_file_put_into_the_cache_by_hand_is_taken_and_recorded(server, publish, tmp_path, capsys):

@@ -1,11 +1,13 @@
 """Names, near misses, and what a created model promises."""
 
+import dataclasses
+
 import pytest
 import torch
 
 import edge_vit
 from edge_vit.models.levit import LEVIT_VARIANTS
-from edge_vit.models.names import VARIANT_NAMES
+from edge_vit.models.names import VARIANT_NAMES, check_resolution
 from edge_vit.models.registry import create_model, get_spec, image_size, list_models, merge_variants
 
 
@@ -19,6 +21,21 @@ def test_unknown_name_gets_near_matches():
 
 def test_the_names_that_need_no_torch_are_those_of_the_registry():
     assert list(VARIANT_NAMES) == list_models()
+
+
+@pytest.mark.parametrize("name", VARIANT_NAMES)
+def test_the_resolutions_that_need_no_torch_are_those_of_the_config(name):
+    config = get_spec(name).config
+
+    def said(check, *args, **kwargs):
+        try:
+            check(*args, **kwargs)
+        except ValueError as e:
+            return str(e)
+        return "taken"
+
+    for side in (0, 32, 48, 63, 64, 80, 96, 100, 224, 240, 384):
+        assert said(check_resolution, name, side) == said(dataclasses.replace, config, resolution=side)
 
 
 def test_package_offers_the_same_functions():

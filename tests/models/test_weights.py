@@ -7,7 +7,7 @@ import torch
 
 from edge_vit.models.checkpoint_io import write_checkpoint
 from edge_vit.models.registry import create_model
-from edge_vit.models.weights import compact, load_weights
+from edge_vit.models.weights import WithoutRandomValues, compact, fitting_variants, load_weights, require_fit
 
 NAME = "levit_128s"
 
@@ -38,6 +38,25 @@ def test_unexpected_key(tensors):
 def test_another_variant(tensors):
     other = create_model("levit_192", num_classes=10).state_dict()
     refuse(other, r"does not fit levit_128s: \d+ unexpected \(stages.*, \.\.\.\) keys")
+
+
+def test_where_nothing_fits_the_file_s_keys_and_its_variants_are_named(tensors):
+    other = create_model("levit_192", num_classes=7, resolution=160).state_dict()
+    refuse(other, r"Its keys are stem\.0\.conv\.weight, .*, \.\.\.; it fits levit_192$")
+    refuse({"a": torch.zeros(2), "b": torch.zeros(3)}, r"keys; is it for another variant\? Its keys are a, b$")
+    wide = {**tensors, "stem.0.conv.weight": torch.zeros(16, 3, 5, 5)}
+    refuse(wide, r"stem\.0\.conv\.weight has shape .*; is it another variant, or another number of classes\?$")
+
+
+@pytest.mark.parametrize("name", ["levit_384", "efficientvit_m3", "fastervit_0", "fastervit_edge_0"])
+def test_a_state_dict_fits_its_variant_alone(name):
+    with torch.device("meta"):
+        state = create_model(name, num_classes=3, resolution=320 if name == "levit_384" else None).state_dict()
+    # The any-resolution networks have the same weights.
+    assert set(fitting_variants(state)) == {name, *({f"{name}_any_res"} if name == "fastervit_0" else ())}
+    require_fit(state, name)
+    with pytest.raises(ValueError, match=r"holds no weights of levit_256: "):
+        require_fit(state, "levit_256")
 
 
 def test_other_number_of_classes(tensors):
@@ -74,6 +93,20 @@ def test_tables_follow_the_resolution_and_are_exact_when_equal(tensors):
     assert table in report.resized and len(report.resized) == 11
     assert other.state_dict()[table].shape == (4, 100)
     assert torch.equal(other.state_dict()[table][:, 0], tensors[table][:, 0])
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "efficientvit_m0", "fastervit_0", "fastervit_edge_0"])
+def test_a_model_made_without_random_values_loads_as_any_other(name):
+    torch.manual_seed(0)
+    state = create_model(name, num_classes=3).state_dict()
+    drawn = torch.get_rng_state()
+    with WithoutRandomValues():
+        model = create_model(name, num_classes=3)
+    assert torch.equal(torch.get_rng_state(), drawn), "nothing is drawn"
+    fresh, other = dict(create_model(name, num_classes=3).named_buffers()), dict(model.named_buffers())
+    assert all(torch.equal(fresh[key], other[key]) for key in fresh), "what follows from the config is as ever"
+    load_weights(model, state)
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in state.items())
 
 
 def test_half_precision_storage(tensors):
