@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["emulated_devices"]
+pytest_plugins = ["emulated_devices", "made_up_models"]
 
 COREML_LEAVES_FOLDERS = "ignore:Implicitly cleaning up:ResourceWarning"
 

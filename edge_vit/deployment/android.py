@@ -2,17 +2,18 @@
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from converters.manifest import Manifest, load_for, manifest_path
+from converters.result import publish_all, staging
 
 # What the app's runtimes are called in a manifest.
 TARGETS = ("executorch", "tflite")
 ASSETS = Path("app/src/main/assets/models")
+ADVICE = "choose another project with --into, in edge_vit.convert with --android"
 MAX_SIDE = 4096
 
 
@@ -56,16 +57,36 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(config: AndroidConfig) -> AndroidResult:
-    """Check all artefacts, then put them in.
+    """Check all artefacts, then put them in, all or none.
 
     Raises:
-        ValueError: If one is not what its manifest says, or is nothing that the app could run; nothing is changed then.
+        ValueError: If one is not what its manifest says, is nothing that the app could run, or cannot be written;
+            nothing is changed then.
     """
     check_project(config.into)
-    manifests = [(artefact, check(artefact)) for artefact in config.artefacts]
+    manifests = [check(artefact) for artefact in config.artefacts]
     assets = config.into / ASSETS
-    removed = _remove_all(assets) if config.is_only else ()
-    return AndroidResult(put=tuple(_put(artefact, m, assets) for artefact, m in manifests), removed=removed)
+    found = sorted(path for path in assets.rglob("*") if path.is_file()) if config.is_only else []
+    with staging(assets, ".putting-", ADVICE) as folder:
+        moves = [move for artefact in config.artefacts for move in stage(artefact, folder, assets)]
+        publish_all([*((None, path) for path in found), *moves])
+    return AndroidResult(
+        put=tuple(_described(manifest) for manifest in manifests),
+        removed=tuple(path.relative_to(assets).as_posix() for path in found),
+    )
+
+
+def stage(artefact: Path, folder: Path, assets: Path) -> list[tuple[Path, Path]]:
+    """Copy an artefact and its manifest into `folder`, read both back, and return the moves that put them into the app.
+
+    Raises:
+        ValueError: If what was read back is not what was copied.
+    """
+    paths = (artefact, manifest_path(artefact))
+    for path in paths:
+        shutil.copyfile(path, folder / path.name)
+    load_for(folder / artefact.name)
+    return [(folder / path.name, assets / path.name) for path in paths]
 
 
 def check_project(folder: Path) -> None:
@@ -93,25 +114,12 @@ def check(artefact: Path) -> Manifest:
     return manifest
 
 
-def _remove_all(assets: Path) -> tuple[str, ...]:
-    found = sorted(p for p in assets.rglob("*") if p.is_file())
-    for path in found:
-        path.unlink()
-    return tuple(path.relative_to(assets).as_posix() for path in found)
-
-
-def _put(artefact: Path, manifest: Manifest, assets: Path) -> PutModel:
-    assets.mkdir(parents=True, exist_ok=True)
-    for path in (artefact, manifest_path(artefact)):
-        part = assets / f".{path.name}.part"
-        shutil.copyfile(path, part)
-        os.replace(part, assets / path.name)
-    load_for(assets / artefact.name)  # reads both back
+def _described(manifest: Manifest) -> PutModel:
     return PutModel(
         model=manifest.model,
         precision=manifest.precision,
         target=manifest.target,
-        asset=f"models/{artefact.name}",
+        asset=f"models/{manifest.file.name}",
         num_bytes=manifest.file.num_bytes,
         sha256=manifest.file.sha256,
     )
