@@ -73,11 +73,12 @@ def top1(path: Path, float_path: Path, args: argparse.Namespace) -> float | None
 
 def agreement(paths: list[Path], args: argparse.Namespace) -> float:
     """Return on how many pictures, in percent, two files name the same class."""
+    from calibration.dataset import list_images
     from calibration.preprocess import Preprocess
 
     artefacts = [open_artefact(path) for path in paths]
     preprocess = Preprocess(**artefacts[0].manifest.input.preprocess_fields())
-    pixels = load_pictures(args.data, preprocess, min(args.limit, 200)).pixels
+    pixels = load_pictures(list_images(args.data), preprocess, min(args.limit, 200)).pixels
     first, second = (artefact.run(pixels).argmax(1) for artefact in artefacts)
     return 100.0 * float(np.mean(first == second))
 

@@ -203,7 +203,7 @@ def read_class_names(root: str | Path) -> dict[str, str]:
         return {}
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:  # UnicodeDecodeError and JSONDecodeError are both ValueErrors.
+    except (ValueError, RecursionError) as e:  # UnicodeDecodeError and JSONDecodeError are both ValueErrors
         raise ValueError(f"{path}: not valid JSON ({e})") from e
     if not isinstance(entries, dict):
         raise ValueError(f"{path}: must map folder names to names")

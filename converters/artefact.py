@@ -42,9 +42,21 @@ class Artefact:
             raise ValueError(f"{len(images)} images do not fill batches of {step}, which this artefact was made for")
         inputs = to_input(images, info)
         classes = len(self.manifest.classes)
-        outputs = [self._call(inputs[start : start + step]) for start in range(0, len(images), step)]
-        logits = np.concatenate([np.zeros((0, classes))] + [output.reshape(-1, classes) for output in outputs])
-        return logits.astype(np.float32)
+        logits = [np.zeros((0, classes))]
+        for start in range(0, len(images), step):
+            logits.append(self._checked_call(inputs[start : start + step]).reshape(step, classes))
+        return np.concatenate(logits).astype(np.float32)
+
+    def _checked_call(self, inputs: np.ndarray) -> np.ndarray:
+        """Run one batch; where the file takes or gives something else than its manifest says, say so."""
+        name, expected = self.manifest.file.name, len(inputs) * len(self.manifest.classes)
+        try:
+            outputs = self._call(inputs)
+        except (ValueError, RuntimeError) as e:
+            raise type(e)(f"{name} does not take what its manifest says: {e}") from e
+        if outputs.size != expected:
+            raise ValueError(f"{name} gives {outputs.size} numbers, its manifest {expected}; convert again")
+        return outputs
 
 
 def open_artefact(path: str | Path, threads: int = 1) -> Artefact:
@@ -58,13 +70,32 @@ def open_artefact(path: str | Path, threads: int = 1) -> Artefact:
         ValueError: If no runtime knows the suffix, or artefact and manifest do not belong together.
         ImportError: If the runtime is not installed; the message names the extra.
     """
+    return load_artefact(check_artefact(path, threads), path, threads)
+
+
+def check_artefact(path: str | Path, threads: int = 1) -> Manifest:
+    """Return the manifest of an artefact that `open_artefact` would open, without loading its runtime.
+
+    Raises:
+        ValueError: As `open_artefact`.
+    """
     path = Path(path)
     if path.suffix not in RUNNERS:
         known = ", ".join(sorted(RUNNERS))
         raise ValueError(f"{path}: no runtime here runs '{path.suffix}' files; known are {known}")
     if threads < 1:
         raise ValueError(f"threads {threads} is not allowed; use 1 or more")
-    manifest = load_for(path)
+    return load_for(path)
+
+
+def load_artefact(manifest: Manifest, path: str | Path, threads: int = 1) -> Artefact:
+    """Load the runtime of an artefact that was checked.
+
+    Raises:
+        ValueError: If the runtime does not take the file.
+        ImportError: If it is not installed; the message names the extra.
+    """
+    path = Path(path)
     module, function = RUNNERS[path.suffix].split(":")
     load = getattr(importlib.import_module(module), function)
     return Artefact(manifest, load(path, threads))

@@ -164,6 +164,8 @@ class Manifest:
         """
         try:
             data = json.loads(text, parse_constant=_refuse_constant)
+        except RecursionError as e:
+            raise ValueError("not valid JSON (brackets nest too deeply)") from e
         except ValueError as e:
             raise ValueError(f"not valid JSON ({e})") from e
         version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else SCHEMA_VERSION

@@ -1,5 +1,7 @@
-"""What the commands do, from Python. Every function says what it takes and raises; progress is given to callers.
+"""What the commands do, from Python. Importing this loads neither torch nor a runtime.
 
+model = api.load("levit_128s", quantized=True)       # float, in its deploy form, with the embedded integers
+int8 = api.quantize(model)                           # the graph that every converter lowers
 api.export(ConvertConfig(model="levit_128s", target="tflite", precision="int8"))
 api.evaluate(AccuracyConfig(artefact=Path("artifacts/levit_128s_int8.tflite"), data=Path("DIR/val")))
 """
@@ -9,13 +11,20 @@ from typing import TYPE_CHECKING
 
 from edge_vit.deployment import make
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet
-from edge_vit.evaluation import comparison
+from edge_vit.evaluation import classification, comparison
+from edge_vit.evaluation.classification import Classified, ClassifyConfig
 from edge_vit.evaluation.comparison import AccuracyConfig, AccuracyResult
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
-__all__ = ["AccuracyConfig", "ConvertConfig", "create", "evaluate", "export"]
+    from calibration.ranges import RangeMethod
+    from edge_vit.quantization.pipeline import FloatModel, QuantizedModel
+
+__all__ = [
+    "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "classify", "create", "evaluate", "export", "load", "quantize",
+]  # fmt: skip
 
 
 def create(name: str, num_classes: int = 1000, resolution: "int | tuple[int, int] | None" = None) -> "nn.Module":
@@ -32,6 +41,43 @@ def create(name: str, num_classes: int = 1000, resolution: "int | tuple[int, int
     from edge_vit.models import create_model
 
     return create_model(name, num_classes, resolution)
+
+
+def load(
+    name: str, weights: str = "auto", resolution: int | None = None, *, quantized: bool = False, raw: bool = False
+) -> "FloatModel":
+    """Load a variant in its deploy form: from pixels (B, R, R, 3), float, 0 to 255, to logits (B, classes).
+
+    Args:
+        weights: "auto" (embedded, else published), "imagenet" (published), "random", or a checkpoint's path.
+        resolution: Side of the pictures in pixels; None for the one that the weights were made for.
+        quantized: With "auto", take the embedded checkpoint that carries int8 weights and ranges, for `quantize`.
+        raw: Of a file that holds raw and averaged weights, take the raw ones.
+
+    Raises:
+        ValueError: If there are no such weights, or they do not fit the variant or the resolution.
+    """
+    from edge_vit.models.sources import find_weights
+    from edge_vit.quantization.pipeline import build_float
+
+    return build_float(name, find_weights(name, weights, prefer_quantized=quantized, takes_raw=raw), resolution)
+
+
+def quantize(
+    model: "FloatModel", pixels: "np.ndarray | None" = None, method: "RangeMethod" = "mse"
+) -> "QuantizedModel":
+    """Make the int8 graph of a loaded model, which takes pixels (1, R, R, 3), float, 0 to 255.
+
+    Args:
+        pixels: Pictures to choose ranges from, (N, R, R, 3), uint8; None where the weights carry ranges.
+        method: How a range is chosen: "mse", "percentile" or "min_max".
+
+    Raises:
+        ValueError: If ranges are neither stored nor can be chosen.
+    """
+    from edge_vit.quantization.pipeline import build_quantized, pixel_batches
+
+    return build_quantized(model, None if pixels is None else pixel_batches(pixels), method)
 
 
 def export(request: ConvertConfig, say: Callable[[str], None] = lambda line: None) -> ConvertedSet:
@@ -61,3 +107,13 @@ def evaluate(
         ImportError: If the artefact's runtime is missing; the message names the extra.
     """
     return comparison.run(request, progress)
+
+
+def classify(request: ClassifyConfig) -> tuple[Classified, ...]:
+    """Classify pictures with an artefact; one that cannot be read is reported in its place.
+
+    Raises:
+        ValueError: If the artefact cannot be opened or a drawing cannot be saved.
+        ImportError: If the artefact's runtime is missing; the message names the extra.
+    """
+    return classification.run(request)

@@ -6,13 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_vit.deployment.checks import check_explainable, choose_weights, list_pictures
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResult
+from edge_vit.deployment.sizes import check_tflite_size
 from edge_vit.deployment.targets import ALL, check_installed
 from edge_vit.quantization.packages import check_torchao
 
 if TYPE_CHECKING:
+    from calibration.dataset import ImageSet
     from edge_vit.deployment.agreement import Agreement
+    from edge_vit.deployment.publishing import Places
     from edge_vit.deployment.steps import Converted, Lowerable
+    from edge_vit.models.sources import WeightsSource
 
 Say = Callable[[str], None]
 
@@ -28,34 +33,38 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         ImportError: If a target's package is missing; the message names the extra.
         RuntimeError: If a written file does not compute what it should.
     """
-    from converters.result import staging
+    from edge_vit.deployment.publishing import Places, staged
 
     started = time.perf_counter()
     check_packages(config)
-    if config.android is not None:
-        from edge_vit.deployment.android import check_project
-
-        check_project(config.android)
-    with staging(config.output_dir, ".converting-") as folder:
-        model = _prepare(config, say)
+    source = choose_weights(
+        config.model, config.weights, is_int8=config.precision == "int8", has_calibration=config.calib is not None,
+        resolution=config.resolution, takes_raw=config.raw_weights,
+    )  # fmt: skip
+    if config.explain:
+        check_explainable(source)
+    calib, data = list_pictures(config.calib), list_pictures(config.data)
+    places = Places(folder=config.output_dir, etrecord=config.etrecord, app=config.android)
+    with staged(places) as files:
+        # From here on torch is loaded: what is wrong with a request has been said.
         from edge_vit.deployment.steps import convert_one, explain
 
+        model = _prepare(config, source, calib, data, say)
         made: list[tuple[Converted, float]] = []
         for target, backend in config.backends():
             converted = convert_one(
-                model, target, backend, folder,
-                command=config.command, float_between=config.float_between, etrecord=config.etrecord, say=say,
+                model, target, backend, files.folder,
+                command=config.command, float_between=config.float_between, etrecord=files.etrecord, say=say,
             )  # fmt: skip
             made.append((converted, time.perf_counter() - started))
             started = time.perf_counter()
-        agreement = None
-        if config.target == ALL:
-            paths = [converted.path for converted, _ in made]
-            agreement = _compare(model, paths, config.data, config.data_images, say)
+        paths = [converted.path for converted, _ in made]
+        agreement = _compare(model, paths, data, config.data_images, say) if config.target == ALL else None
         layers = explain(model) if config.explain else ()
-        notes = model.float_model.notes
-        results = [_publish(one, config.output_dir, config.android, notes, layers, seconds) for one, seconds in made]
-    return ConvertedSet(results=tuple(results), agreement=agreement)
+        files.publish(paths)
+    notes = model.float_model.notes
+    results = tuple(_result(converted, places, notes, layers, seconds) for converted, seconds in made)
+    return ConvertedSet(results=results, agreement=agreement)
 
 
 def check_packages(config: ConvertConfig) -> None:
@@ -66,32 +75,32 @@ def check_packages(config: ConvertConfig) -> None:
         check_torchao()
 
 
-def _prepare(config: ConvertConfig, say: Say) -> "Lowerable":
+def _prepare(
+    config: ConvertConfig, source: "WeightsSource", calib: "ImageSet | None", data: "ImageSet | None", say: Say
+) -> "Lowerable":
     """Load and fuse the model, quantize it if asked, and choose the pictures to verify on."""
     from edge_vit.deployment.pictures import choose_pictures
-    from edge_vit.deployment.steps import choose_weights, make_lowerable, quantize
-    from edge_vit.models import get_spec
-    from edge_vit.quantization.pipeline import build_float
+    from edge_vit.deployment.steps import make_lowerable, quantize
+    from edge_vit.quantization.pipeline import build_float, num_constants
 
-    get_spec(config.model)
-    is_int8 = config.precision == "int8"
-    source = choose_weights(config.model, config.weights, is_int8=is_int8, has_calibration=config.calib is not None)
     say(f"{config.model}: {source.label}")
     float_model = build_float(config.model, source, config.resolution)
     for note in float_model.notes:
         say(note)
-    calibration, pictures = choose_pictures(float_model.preprocess, config.calib, config.calib_images, config.data, say)
-    quantized = quantize(float_model, source, calibration, config.calib_method, say) if is_int8 else None
+    if config.precision != "int8" and "tflite" in dict(config.backends()):
+        check_tflite_size(config.model, num_constants(float_model.module))
+    calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
+    quantized = quantize(float_model, calibration, config.calib_method, say) if config.precision == "int8" else None
     return make_lowerable(config.model, config.precision, source, float_model, quantized, calibration, pictures)
 
 
-def _compare(model: "Lowerable", paths: Sequence[Path], data: Path | None, most: int, say: Say) -> "Agreement":
+def _compare(model: "Lowerable", paths: Sequence[Path], data: "ImageSet | None", most: int, say: Say) -> "Agreement":
     """Compare the files on at most `most` pictures of `data`, or on those that they were verified on."""
     from edge_vit.deployment.agreement import compare
     from edge_vit.deployment.pictures import batches_of, pictures_of
     from edge_vit.quantization.pipeline import run_pixels
 
-    run_float = functools.partial(run_pixels, model.float_model.module)
+    run_float = functools.partial(run_pixels, model.reference)
     graph = None if model.quantized is None else model.quantized.graph
     if data is None:
         return compare(paths, graph, run_float, [model.pictures.pixels], model.pictures.kind)
@@ -100,20 +109,16 @@ def _compare(model: "Lowerable", paths: Sequence[Path], data: Path | None, most:
     )
 
 
-def _publish(
+def _result(
     converted: "Converted",
-    folder: Path,
-    app: Path | None,
+    places: "Places",
     notes: tuple[str, ...],
     layers: tuple[tuple[str, float], ...],
     seconds: float,
 ) -> ConvertResult:
     from converters.manifest import manifest_path
-    from converters.result import publish
 
-    final = folder / converted.path.name
-    publish(converted.path, final)
-    publish(manifest_path(converted.path), manifest_path(final))
+    final = places.folder / converted.path.name
     return ConvertResult(
         artefact=final,
         manifest_path=manifest_path(final),
@@ -123,14 +128,5 @@ def _publish(
         slow_path=converted.slow_path,
         seconds=seconds,
         layers=layers,
-        android=_put_into_app(app, final, converted.manifest.target),
+        android=str(places.asset(final.name, converted.manifest.target) or ""),
     )
-
-
-def _put_into_app(app: Path | None, artefact: Path, target: str) -> str:
-    if app is None or target == "coreml":
-        return ""
-    from edge_vit.deployment import android
-
-    (put,) = android.run(android.AndroidConfig(artefacts=(artefact,), into=app)).put
-    return str(app / android.ASSETS.parent / put.asset)

@@ -4,11 +4,10 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from calibration.dataset import BatchLoader, SkippedImage, choose, list_images, skipped_lines
+from calibration.dataset import BatchLoader, ImageSet, SkippedImage, choose, skipped_lines
 from calibration.preprocess import Preprocess, resize_and_crop
 
 NUM_PICTURES = 32  # to verify on
@@ -33,15 +32,15 @@ class Pictures:
         return replace(self, pixels=self.pixels[:at]), replace(self, pixels=self.pixels[at:])
 
 
-def load_pictures(folder: Path, preprocess: Preprocess, count: int, seed: int = 0) -> Pictures:
-    """Take `count` pictures of a folder, balanced over its class folders.
+def load_pictures(images: ImageSet, preprocess: Preprocess, count: int, seed: int = 0) -> Pictures:
+    """Take `count` pictures, balanced over their classes.
 
     Raises:
-        ValueError: If the folder holds none that can be read.
+        ValueError: If none can be read.
     """
-    loader = BatchLoader(choose(list_images(folder), count, seed=seed), preprocess)
+    loader = BatchLoader(choose(images, count, seed=seed), preprocess)
     pixels = np.concatenate([batch.pixels for batch in loader])
-    return Pictures(pixels=pixels, kind=pictures_of(folder), skipped=tuple(loader.skipped))
+    return Pictures(pixels=pixels, kind=pictures_of(images), skipped=tuple(loader.skipped))
 
 
 def drawn_pictures(preprocess: Preprocess, count: int = 16) -> Pictures:
@@ -61,15 +60,15 @@ def drawn_pictures(preprocess: Preprocess, count: int = 16) -> Pictures:
 
 
 def choose_pictures(
-    preprocess: Preprocess, calib: Path | None, calib_images: int, data: Path | None, say: Callable[[str], None]
+    preprocess: Preprocess, calib: ImageSet | None, calib_images: int, data: ImageSet | None, say: Callable[[str], None]
 ) -> tuple[Pictures | None, Pictures]:
-    """Return the pictures to calibrate on, None without `calib`, and those to verify on; a folder is read once.
+    """Return the pictures to calibrate on, None without `calib`, and those to verify on; each is read once.
 
     Verification takes those of `data`, else 32 others of `calib`, else drawn ones: never those that ranges are chosen
     from, on which a file looks better than it is.
 
     Raises:
-        ValueError: If a folder holds no picture that can be read.
+        ValueError: If no picture of a set can be read.
     """
     calibration = None
     if calib is not None:
@@ -114,23 +113,25 @@ def _digests(pictures: Pictures) -> list[bytes]:
     return [hashlib.sha256(picture.tobytes()).digest() for picture in pictures.pixels]
 
 
-def batches_of(folder: Path, preprocess: Preprocess, count: int, say: Callable[[str], None]) -> Iterator[np.ndarray]:
+def batches_of(
+    images: ImageSet, preprocess: Preprocess, count: int, say: Callable[[str], None]
+) -> Iterator[np.ndarray]:
     """Yield pixels (B, R, R, 3), uint8, of at most `count` pictures, saying now and then how far it got.
 
     Raises:
-        ValueError: If the folder holds no picture that can be read.
+        ValueError: If none can be read.
     """
-    images = choose(list_images(folder), count)
+    chosen = choose(images, count)
     done, said = 0, time.monotonic()
-    say(f"comparing on {len(images)} {pictures_of(folder)}")
-    for batch in BatchLoader(images, preprocess):
+    say(f"comparing on {len(chosen)} {pictures_of(images)}")
+    for batch in BatchLoader(chosen, preprocess):
         yield batch.pixels
         done += len(batch.pixels)
         if time.monotonic() - said > _SAID_EVERY_S:
             said = time.monotonic()
-            say(f"{done}/{len(images)} pictures")
+            say(f"{done}/{len(chosen)} pictures")
 
 
-def pictures_of(folder: Path) -> str:
+def pictures_of(images: ImageSet) -> str:
     """Return what `Pictures.kind` says of a folder's pictures."""
-    return f"pictures of {folder.resolve().name}/"
+    return f"pictures of {images.root.resolve().name}/"

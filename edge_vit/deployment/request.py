@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edge_vit.deployment.sizes import LARGE_VARIANTS, check_tflite_size
 from edge_vit.deployment.targets import Precision, find_backends
+from edge_vit.models.names import check_name, check_resolution
 
 if TYPE_CHECKING:
     from converters.manifest import Manifest
@@ -27,6 +29,7 @@ class ConvertConfig:
     backend: str = ""
     precision: Precision = "fp32"
     weights: str = "auto"
+    raw_weights: bool = False
     calib: Path | None = None
     calib_images: int = NUM_CALIBRATION_PICTURES
     calib_method: Literal["mse", "percentile", "min_max"] = "mse"
@@ -41,10 +44,15 @@ class ConvertConfig:
     command: str = ""
 
     def __post_init__(self) -> None:
+        check_name(self.model)
+        if self.resolution is not None:
+            check_resolution(self.model, self.resolution)
         targets = [target for target, _ in self.backends()]
         for name in ("calib_images", "data_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not allowed; use 1 or more")
+        if "tflite" in targets and self.precision != "int8":
+            check_tflite_size(self.model, LARGE_VARIANTS.get(self.model, 0))
         if self.explain and self.precision != "int8":
             raise ValueError("--explain shows where int8 loses accuracy; add --int8")
         if self.etrecord is not None and "executorch" not in targets:

@@ -12,13 +12,12 @@ import torch
 from calibration.ranges import RangeMethod
 from converters import manifest as manifests
 from converters.artefact import open_artefact
-from converters.checksum import sha256_file
 from converters.manifest import Manifest
 from converters.result import ConversionResult
 from edge_vit.deployment.pictures import Pictures, calibration_warnings
 from edge_vit.deployment.targets import TARGETS, Precision, Request
 from edge_vit.deployment.verify import check_logits
-from edge_vit.models.sources import WeightsSource, find_weights, resolve_label
+from edge_vit.models.sources import WeightsSource
 from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_pixels
 
 Say = Callable[[str], None]
@@ -31,6 +30,7 @@ class Lowerable:
     Attributes:
         name: The variant.
         description: One line, for formats that carry one.
+        reference: What files are compared with: pixels (B, R, R, 3), float, 0 to 255, to logits (B, classes).
         quantized: The int8 graph, None for a float precision.
         precision: As asked for; the manifest's also tells how int8 ranges were found.
         weights: What the manifest says of the weights, and `quantization` of how they became integers.
@@ -41,6 +41,7 @@ class Lowerable:
     name: str
     description: str
     float_model: FloatModel
+    reference: torch.nn.Module
     quantized: QuantizedModel | None
     precision: Precision
     weights: manifests.WeightsInfo
@@ -65,38 +66,18 @@ class Converted:
     slow_path: tuple[str, ...]
 
 
-def choose_weights(name: str, choice: str, *, is_int8: bool, has_calibration: bool) -> WeightsSource:
-    """Find the weights of a conversion and check that they go with its precision.
-
-    Args:
-        choice: As in `find_weights`.
-        has_calibration: Whether int8 ranges are to be chosen from pictures.
-
-    Raises:
-        ValueError: If there are none, or they do not go together.
-    """
-    source = find_weights(name, choice, prefer_quantized=is_int8 and not has_calibration)
-    if source.form == "int8" and not is_int8:
-        raise ValueError(f"{source.label} is quantized; add --int8, or give float weights")
-    if source.form == "int8" and has_calibration:
-        raise ValueError(f"{source.label} carries its ranges; leave --calib out, or give float weights")
-    return source
-
-
-def quantize(
-    float_model: FloatModel, source: WeightsSource, calibration: Pictures | None, method: RangeMethod, say: Say
-) -> QuantizedModel:
+def quantize(float_model: FloatModel, calibration: Pictures | None, method: RangeMethod, say: Say) -> QuantizedModel:
     """Make the int8 graph, with the ranges of a quantized checkpoint or of calibration pictures.
 
     Raises:
         ValueError: If there are neither.
     """
-    if source.form == "int8":
-        say(f"ranges: {source.label}")
+    if float_model.integers is not None:
+        say(f"ranges: {float_model.weights}")
     elif calibration is not None:
         say(f"calibrating on {calibration.description}")
     batches = None if calibration is None else pixel_batches(calibration.pixels)
-    return build_quantized(float_model, source, batches, method)
+    return build_quantized(float_model, batches, method)
 
 
 def make_lowerable(
@@ -109,23 +90,24 @@ def make_lowerable(
     pictures: Pictures,
 ) -> Lowerable:
     """Bring together what every target needs; `calibration` are the pictures that ranges were chosen from, if any."""
-    float_logits = run_pixels(float_model.module, pictures.pixels)
-    label = (source.float_label or source.label) if source.form == "int8" else source.label
-    digest = None if source.path is None else sha256_file(resolve_label(label))
+    float_graph = None if quantized is None else quantized.float_graph
+    reference = float_graph or float_model.module
+    float_logits = run_pixels(reference, pictures.pixels)
+    float_source = source.float_source or source
     quantization: dict[str, Any] = {} if quantized is None else dict(quantized.summary)
     if calibration is not None:
         quantization["calibrated_on"] = calibration.description
         quantization["calibration_warnings"] = list(calibration_warnings(calibration))
-    if source.form == "int8":
-        assert source.path is not None
-        quantization["sha256"] = sha256_file(source.path)
+    if source.form == "int8" and source.checkpoint is not None:
+        quantization["sha256"] = source.checkpoint.sha256
     return Lowerable(
         name=name,
-        description=f"{name}, {precision}, weights: {source.label}",
+        description=f"{name}, {precision}, weights: {source.name}",
         float_model=float_model,
+        reference=reference,
         quantized=quantized,
         precision=precision,
-        weights=manifests.WeightsInfo(source=label, sha256=digest),
+        weights=manifests.WeightsInfo(source=float_source.label, sha256=float_source.sha256),
         quantization=quantization,
         pictures=pictures,
         float_logits=float_logits,
@@ -191,7 +173,7 @@ def explain(model: Lowerable) -> tuple[tuple[str, float], ...]:
 
     if model.quantized is None:
         return ()
-    return tuple(layer_sqnr(model.float_model.module, model.quantized.graph, model.pictures.pixels[:16]))
+    return tuple(layer_sqnr(model.reference, model.quantized.graph, model.pictures.pixels[:16]))
 
 
 def _labels(float_model: FloatModel) -> tuple[manifests.ClassLabel, ...]:

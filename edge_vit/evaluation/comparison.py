@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from calibration.dataset import SkippedImage
     from converters.manifest import ClassLabel, Manifest
     from edge_vit.evaluation.paired import PairedResult, PairedSums, Verdict
+    from edge_vit.models.sources import WeightsSource
 
 BATCH_SIZE = 32
 
@@ -65,17 +66,19 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
     """
     from calibration.dataset import BatchLoader, choose, list_class_folders, match_classes, read_class_names
     from calibration.preprocess import Preprocess
-    from converters.artefact import open_artefact
+    from converters.artefact import check_artefact, load_artefact
     from edge_vit.evaluation.paired import PairedSums, check_max_drop, judge
 
     if config.max_drop is not None:
         check_max_drop(config.max_drop)
-    artefact = open_artefact(config.artefact, config.threads)
-    manifest = artefact.manifest
+    manifest = check_artefact(config.artefact, config.threads)
     images = list_class_folders(config.data)
     indices = match_classes(images.folders, manifest.classes, read_class_names(config.data))
     images = choose(images.relabel(indices), config.limit)
-    reference, reference_name = _reference(manifest, config.artefact, config.float_artefact, config.threads)
+    # What is wrong with a request is said before the first runtime loads.
+    load_other, reference_name = _find_reference(manifest, config.artefact, config.float_artefact, config.threads)
+    artefact = load_artefact(manifest, config.artefact, config.threads)
+    reference = load_other()
     loader = BatchLoader(
         images, Preprocess(**manifest.input.preprocess_fields()), batch_size=BATCH_SIZE, threads=config.threads
     )
@@ -96,33 +99,45 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
     )
 
 
-def load_float_reference(manifest: "Manifest") -> Callable[["np.ndarray"], "np.ndarray"]:
-    """Rebuild the float model of an artefact from the weights that its manifest names.
+def find_reference(manifest: "Manifest", folder: Path) -> "WeightsSource":
+    """Return the float weights that an artefact was made from.
+
+    Args:
+        folder: Where artefact and manifest lie.
+
+    Raises:
+        ValueError: If the weights are gone or are not the same file any more.
+    """
+    from edge_vit.models.sources import recorded_weights
+
+    source = recorded_weights(manifest.weights.source, folder)
+    if manifest.weights.sha256 not in (None, source.sha256):
+        raise ValueError(f"{source.path} is not the file that was converted (sha256 differs); convert again")
+    if source.form == "int8":
+        hint = "give a float artefact with --float"
+        raise ValueError(f"{source.path} is quantized and its float checkpoint is gone; {hint}")
+    return source
+
+
+def load_reference(manifest: "Manifest", source: "WeightsSource") -> Callable[["np.ndarray"], "np.ndarray"]:
+    """Rebuild the float model of an artefact from its weights.
 
     Returns:
         A callable from pixels (B, H, W, 3), uint8, to logits (B, classes), float32.
 
     Raises:
-        ValueError: If the weights are gone or are not the same file any more.
+        ValueError: If they do not fit the variant.
     """
     import torch
 
     from calibration.preprocess import Preprocess, normalise
-    from converters.checksum import sha256_file
     from edge_vit.models import create_model, load_weights
-    from edge_vit.models.checkpoint_io import read_checkpoint
-    from edge_vit.models.sources import resolve_label
+    from edge_vit.models.weights import WithoutRandomValues
 
-    source = resolve_label(manifest.weights.source)
-    if not source.is_file():
-        label = manifest.weights.source
-        raise ValueError(f"the float weights {label} are not here; give a float artefact with --float")
-    if manifest.weights.sha256 not in (None, sha256_file(source)):
-        raise ValueError(f"{source} is not the file that was converted (sha256 differs); convert again")
-    if read_checkpoint(source)[1].get("form") == "int8":
-        raise ValueError(f"{source} is quantized and its float checkpoint is gone; give a float artefact with --float")
-    model = create_model(manifest.model, num_classes=len(manifest.classes), resolution=manifest.input.height)
-    load_weights(model, source)
+    assert source.checkpoint is not None
+    with WithoutRandomValues():
+        model = create_model(manifest.model, num_classes=len(manifest.classes), resolution=manifest.input.height)
+    load_weights(model, source.checkpoint)
     model.eval()
     preprocess = Preprocess(**manifest.input.preprocess_fields())
 
@@ -133,22 +148,23 @@ def load_float_reference(manifest: "Manifest") -> Callable[["np.ndarray"], "np.n
     return call
 
 
-def _reference(
+def _find_reference(
     manifest: "Manifest", artefact: Path, float_artefact: Path | None, threads: int
-) -> tuple[Callable[["np.ndarray"], "np.ndarray"], str]:
-    """Return what the artefact is compared with, pixels to logits, and its name."""
-    from converters.artefact import open_artefact
+) -> tuple[Callable[[], Callable[["np.ndarray"], "np.ndarray"]], str]:
+    """Return how to load what the artefact is compared with, from pixels to logits, and its name."""
+    from converters.artefact import check_artefact, load_artefact
 
     if float_artefact is None:
-        return load_float_reference(manifest), manifest.weights.source
-    other = open_artefact(float_artefact, threads)
-    if other.manifest.precision != "fp32":
-        raise ValueError(f"{float_artefact}: is {other.manifest.precision}, not a float (fp32) artefact")
-    if other.manifest.classes != manifest.classes:
+        source = find_reference(manifest, artefact.parent)
+        return lambda: load_reference(manifest, source), manifest.weights.source
+    other = check_artefact(float_artefact, threads)
+    if other.precision != "fp32":
+        raise ValueError(f"{float_artefact}: is {other.precision}, not a float (fp32) artefact")
+    if other.classes != manifest.classes:
         raise ValueError(f"{float_artefact}: has other classes than {artefact}")
-    if other.manifest.input.preprocess_fields() != manifest.input.preprocess_fields():
+    if other.input.preprocess_fields() != manifest.input.preprocess_fields():
         raise ValueError(f"{float_artefact}: prepares pictures otherwise than {artefact}")
-    return other.run, float_artefact.name
+    return lambda: load_artefact(other, float_artefact, threads).run, float_artefact.name
 
 
 def _by_class(sums: "PairedSums", classes: "tuple[ClassLabel, ...]") -> tuple[ClassResult, ...]:

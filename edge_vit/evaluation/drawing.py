@@ -18,11 +18,16 @@ def draw(subject: str = SUBJECTS[0], size: int = 320) -> Image.Image:
     Returns:
         An RGB picture, size x size.
     """
-    if subject not in SUBJECTS:
-        raise ValueError(f"cannot draw '{subject}'; choose from {', '.join(SUBJECTS)}")
+    check_subject(subject)
     if not 64 <= size <= 2048:
         raise ValueError(f"size {size} is not allowed; use 64 to 2048 pixels")
     return _golf_ball(size) if subject == "golf ball" else _parachute(size)
+
+
+def check_subject(subject: str) -> None:
+    """Raise ValueError if there is no such subject."""
+    if subject not in SUBJECTS:
+        raise ValueError(f"cannot draw '{subject}'; choose from {', '.join(SUBJECTS)}")
 
 
 def _golf_ball(size: int) -> Image.Image:

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from calibration.dataset import ImageSet, list_images
 from calibration.preprocess import Preprocess
 from edge_vit.deployment.pictures import NUM_PICTURES, Pictures, calibration_warnings, choose_pictures
 
 PREPROCESS = Preprocess(resolution=32)
 
 
-def write(folder: Path, pictures: np.ndarray) -> Path:
+def write(folder: Path, pictures: np.ndarray) -> ImageSet:
     folder.mkdir()
     for i, picture in enumerate(pictures):
         Image.fromarray(picture).save(folder / f"{i:03}.png")
-    return folder
+    return list_images(folder)
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:

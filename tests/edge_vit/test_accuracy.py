@@ -9,8 +9,8 @@ from PIL import Image
 
 from converters import manifest as m
 from converters.artefact import open_artefact
-from edge_vit import accuracy, api
-from edge_vit.evaluation.comparison import AccuracyConfig, load_float_reference
+from edge_vit import accuracy, api, classify
+from edge_vit.evaluation.comparison import AccuracyConfig, find_reference, load_reference
 
 pytestmark = pytest.mark.needs_tflite
 
@@ -136,6 +136,40 @@ def test_misuse_is_one_line_and_code_2(artefacts, data, capsys, damage, message)
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and message in err
 
 
+EDITED = {  # what somebody changed in a manifest, and what is said
+    "a class less": (
+        lambda t: (t["classes"].pop(), t["output"].update(shape=[1, 1])),
+        "shifted.tflite gives 2 numbers, its manifest 1; convert again",
+    ),
+    "a class more": (
+        lambda t: (t["classes"].append({"id": "x", "name": "x"}), t["output"].update(shape=[1, 3])),
+        "shifted.tflite gives 2 numbers, its manifest 3; convert again",
+    ),
+    "another size": (
+        lambda t: t["input"].update(shape=[1, 16, 16, 3], resize=16),
+        "shifted.tflite does not take what its manifest says: ",
+    ),
+    "another type": (
+        lambda t: t["input"].update(dtype="float32"),
+        "shifted.tflite does not take what its manifest says: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", EDITED)
+def test_an_edited_manifest_names_the_file(kind, artefacts, tmp_path, capsys):
+    edit, message = EDITED[kind]
+    path = m.manifest_path(artefacts["shifted"])
+    text = json.loads(path.read_text())
+    edit(text)
+    path.write_text(json.dumps(text))
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (SIDE, SIDE), (200, 0, 0)).save(picture)
+    assert classify.main([str(artefacts["shifted"]), str(picture)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"error: {message}") and err.count("\n") == 1
+
+
 def test_float_artefact_must_fit(artefacts, data, write_artefact, capsys):
     fill(data, "red", 200, 10, 1)
     artefacts["float"] = write_artefact("other.tflite", WEIGHTS, [0.0, 0.0], ("red", "blue"))
@@ -181,11 +215,11 @@ def test_float_reference_is_the_torch_model(artefacts, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = model(torch.from_numpy(normalise(images, settings))).numpy()
-    reference = load_float_reference(made)
+    reference = load_reference(made, find_reference(made, tmp_path))
     np.testing.assert_allclose(reference(images), expected, atol=2e-3 * np.abs(expected).max())  # Stored as halves.
-    path.write_bytes(b"other")
+    write_checkpoint(path, model.state_dict(), {"model": "levit_128s", "other": True})
     with pytest.raises(ValueError, match=r"weights\.safetensors is not the file that was converted \(sha256 differs\)"):
-        load_float_reference(made)
+        find_reference(made, tmp_path)
 
 
 def test_pictures_reach_the_runtime_unchanged(artefacts):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from edge_vit import classify
+from edge_vit.evaluation.classification import softmax
 from edge_vit.evaluation.drawing import SUBJECTS, draw
 
 IDS = ("blue", "green", "red")
@@ -93,7 +94,7 @@ def test_misuse_is_one_line_and_code_2(artefact, tmp_path, capsys, arguments, me
 
 
 def test_softmax_survives_large_logits():
-    shares = classify.softmax(np.array([[1000.0, 999.0], [-1e4, 0.0]], np.float32))
+    shares = softmax(np.array([[1000.0, 999.0], [-1e4, 0.0]], np.float32))
     np.testing.assert_allclose(shares, [[0.7310586, 0.2689414], [0.0, 1.0]], atol=1e-6)
 
 

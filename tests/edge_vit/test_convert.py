@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opens import counted_opens
 from PIL import Image
 
 from converters import manifest as manifests
 from converters.artefact import open_artefact
+from converters.checksum import sha256_file
 from converters.tflite.inspect import inspect
 from edge_vit import api, convert
 from edge_vit.deployment.request import ConvertConfig
@@ -47,14 +49,26 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def int8(tmp_path_factory, pictures, weights):
+def int8_and_opens(tmp_path_factory, pictures, weights):
     folder = tmp_path_factory.mktemp("int8")
     flags = ["--int8", "--weights", str(weights), "--calib", str(pictures), "--output-dir", str(folder), "--explain"]
     words = [*SMALL, *flags]
     config = vars(convert.build_parser().parse_args(words))
     config.pop("json")
-    (result,) = api.export(ConvertConfig(**config, command="test")).results
-    return result
+    with counted_opens(weights) as opens:
+        (result,) = api.export(ConvertConfig(**config, command="test")).results
+    return result, opens
+
+
+@pytest.fixture(scope="module")
+def int8(int8_and_opens):
+    return int8_and_opens[0]
+
+
+def test_the_checkpoint_is_opened_once(int8_and_opens, weights):
+    result, opens = int8_and_opens
+    assert opens == {weights: 1}
+    assert result.manifest.weights == manifests.WeightsInfo(source=str(weights), sha256=sha256_file(weights))
 
 
 def test_what_the_file_takes_is_said(int8):

@@ -1,0 +1,55 @@
+"""What is refused before torch is loaded: weights that do not go with a request, and folders without pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_vit.models.sources import WeightsSource, find_weights, no_ranges
+
+if TYPE_CHECKING:
+    from calibration.dataset import ImageSet
+
+
+def choose_weights(
+    name: str, choice: str, *, is_int8: bool, has_calibration: bool, resolution: int | None, takes_raw: bool = False
+) -> WeightsSource:
+    """Find the weights of a conversion and check that they go with what it asks for.
+
+    Args:
+        choice, takes_raw: As in `find_weights`.
+        has_calibration: Whether int8 ranges are to be chosen from pictures.
+        resolution: Side in pixels that is asked for; None for the weights' own.
+
+    Raises:
+        ValueError: If there are none, or they do not go together.
+    """
+    source = find_weights(name, choice, prefer_quantized=is_int8 and not has_calibration, takes_raw=takes_raw)
+    if source.form == "int8" and not is_int8:
+        raise ValueError(f"{source.label} is quantized; add --int8, or give float weights")
+    if source.form == "int8" and has_calibration:
+        raise ValueError(f"{source.label} carries its ranges; leave --calib out, or give float weights")
+    if source.form != "int8" and is_int8 and not has_calibration:
+        raise no_ranges(source.label)
+    source.resolution_for(name, resolution)
+    return source
+
+
+def check_explainable(source: WeightsSource) -> None:
+    """Raise ValueError if there are no float layers to compare int8 ones with."""
+    if source.form == "int8" and source.float_source is None:
+        name = source.metadata.get("float_file", "")
+        raise ValueError(f"--explain compares with the float checkpoint of {source.label}; put {name} beside it")
+
+
+def list_pictures(folder: Path | None) -> "ImageSet | None":
+    """List the pictures of a folder; None for none.
+
+    Raises:
+        ValueError: If there is no such folder, or no picture in it.
+    """
+    if folder is None:
+        return None
+    if not folder.is_dir():  # before numpy and Pillow are loaded
+        raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    from calibration.dataset import list_images
+
+    return list_images(folder)

@@ -1,0 +1,183 @@
+"""What is wrong with a request is said before torch or a runtime is loaded: one line, exit code 2, nothing written."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from converters import manifest as manifests
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "torchao", "litert_torch", "ai_edge_litert", "executorch", "coremltools", "onnx", "tensorflow")
+RUN = """
+import json, sys
+from edge_vit import {command}
+code = {command}.main(sys.argv[1:])
+print(json.dumps([code, [name for name in {heavy!r} if name in sys.modules]]))
+"""
+
+
+def refused(command, words, folder):
+    """Run a command in a process of its own; return its exit code, what it loaded, and stderr."""
+    script = RUN.format(command=command, heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)}, check=True,
+    )  # fmt: skip
+    code, heavy = json.loads(done.stdout.splitlines()[-1])
+    return code, heavy, done.stderr
+
+
+def safetensors(entries=None, metadata=None, data=b""):
+    header = json.dumps((entries or {}) | {"__metadata__": {"edge_vit": json.dumps(metadata or {})}}).encode()
+    return len(header).to_bytes(8, "little") + header + data
+
+
+INT8 = {"a.weight": {"dtype": "I8", "shape": [1], "data_offsets": [0, 1]}}
+
+
+@pytest.fixture
+def here(tmp_path, make_model):
+    """A folder with everything that could be wrong."""
+    for name, content in {
+        "empty.safetensors": b"",
+        "no.safetensors": b"\x89PNG\r\n\x1a\n" * 9,
+        "cut.safetensors": safetensors(INT8),
+        "deep.safetensors": safetensors(metadata="x")[:-3] + b"[" * 100_000,
+        "float.safetensors": safetensors(metadata={"model": "levit_128s", "form": "training"}),
+        "other.safetensors": safetensors(metadata={"model": "levit_192"}),
+        "later.safetensors": safetensors(metadata={"form": "int4"}),
+        "noscale.safetensors": safetensors(INT8, {"form": "int8", "ranges": {}}, b"1"),
+        "noranges.safetensors": safetensors(metadata={"form": "int8"}),
+        "int8.safetensors": safetensors(metadata={"form": "int8", "ranges": {}, "resolution": 160}),
+        "page.pth": b"<html>quota exceeded</html>",
+        "cut.pth": b"PK\x03\x04" + b"\0" * 100,
+        "no.npz": b"nothing",
+        "file": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "pictures/nothing").mkdir(parents=True)
+    (tmp_path / "val/tench").mkdir(parents=True)
+    (tmp_path / "val/cat").mkdir()
+    (tmp_path / "ok/tench").mkdir(parents=True)
+    for folder in ("val/tench", "val/cat", "ok/tench"):
+        Image.new("RGB", (9, 9)).save(tmp_path / folder / "1.png")
+    (tmp_path / "demo/app/src/main/assets").mkdir(parents=True)
+    (tmp_path / "demo/app/src/main/assets/models").write_text("in the way")
+    make_model("a.tflite", changes={"target": "tflite"})
+    damage_manifests(tmp_path, make_model)
+    return tmp_path
+
+
+def damage_manifests(folder, make_model):
+    """Add artefacts whose manifests, weights or bytes are not what they should be."""
+    for name, text in (("deep", "[" * 100_000), ("half", '{"model": "x"'), ("other", '{"model": "x"}')):
+        manifests.manifest_path(make_model(f"{name}.tflite")).write_text(text)
+    manifests.manifest_path(make_model("alone.tflite")).unlink()
+    make_model("changed.tflite").write_bytes(b"other")
+    for name, source in (("gone", "gone.pth"), ("cut", str(folder / "cut.safetensors"))):
+        weights = manifests.WeightsInfo(source=source, sha256="0")
+        make_model(f"{name}_weights.tflite", changes={"weights": weights, "target": "tflite"})
+    weights = manifests.WeightsInfo(source=str(folder / "float.safetensors"), sha256="0" * 64)
+    made = make_model("other_weights.tflite", changes={"weights": weights})
+    manifests.save(dataclasses.replace(manifests.load_for(made), target="tflite"), made)
+
+
+LEVIT = "levit_128s --target tflite"
+CONVERT = {
+    "levit_128z --target tflite": "unknown model 'levit_128z'; did you mean levit_128 or",
+    "levit_128s --target tflit": "unknown target 'tflit'; choose from",
+    f"{LEVIT} --backend tvm": "tflite has no backend 'tvm'",
+    "levit_128s --target executorch --fp16": "executorch has no fp16",
+    f"{LEVIT} --resolution 0": "resolution 0 is not allowed; use a multiple of 16 from 64 up",
+    f"{LEVIT} --resolution 100": "resolution 100 is not allowed; use a multiple of 16",
+    "fastervit_0 --target tflite --resolution 80": "resolution 80 is not allowed; use multiples of 32",
+    f"{LEVIT} --calib-images 0": "calib_images 0 is not allowed",
+    f"{LEVIT} --data-images 0": "data_images 0 is not allowed",
+    f"{LEVIT} --explain": "--explain shows where int8 loses accuracy",
+    f"{LEVIT} --etrecord r.bin": "--etrecord is ExecuTorch's",
+    "levit_128s --target coreml --android demo": "--android takes what Android runs",
+    f"{LEVIT} --android nowhere": "nowhere is not the app's project",
+    f"{LEVIT} --android demo": "choose another project with --into, in edge_vit.convert with --android",
+    "fastervit_6 --target tflite --weights random": "fastervit_6 is 5.3 GB of float32 numbers, and a .tflite holds",
+    f"{LEVIT} --weights gone.pth": "checkpoint gone.pth does not exist",
+    f"{LEVIT} --weights pictures": "checkpoint pictures does not exist",
+    f"{LEVIT} --weights empty.safetensors": "checkpoint empty.safetensors is empty",
+    f"{LEVIT} --weights no.safetensors": "no.safetensors is truncated or no safetensors file",
+    f"{LEVIT} --weights cut.safetensors": "cut.safetensors is truncated or no safetensors file",
+    f"{LEVIT} --weights deep.safetensors": "deep.safetensors is truncated or no safetensors file",
+    f"{LEVIT} --weights page.pth": "page.pth is refused: it is no file that torch.save wrote",
+    f"{LEVIT} --weights cut.pth": "checkpoint cut.pth is truncated",
+    f"{LEVIT} --weights no.npz": "no.npz is truncated or no .npz file",
+    f"{LEVIT} --weights other.safetensors": "other.safetensors is for levit_192, not levit_128s",
+    f"{LEVIT} --weights later.safetensors": "form 'int4'; this version knows training and int8",
+    f"{LEVIT} --weights int8.safetensors": "int8.safetensors is quantized; add --int8",
+    f"{LEVIT} --int8 --weights int8.safetensors --calib ok": "carries its ranges; leave --calib out",
+    f"{LEVIT} --int8 --weights int8.safetensors --resolution 96": "was quantized at resolution 160, not 96",
+    f"{LEVIT} --int8 --weights int8.safetensors --explain": "--explain compares with the float checkpoint of",
+    f"{LEVIT} --int8 --weights noscale.safetensors": "lacks a.weight.int8_scale; it is damaged",
+    f"{LEVIT} --int8 --weights noranges.safetensors": "has no ranges; it is damaged",
+    f"{LEVIT} --int8 --weights float.safetensors": "float weights carry no ranges; give calibration",
+    f"{LEVIT} --int8 --weights random": "random: float weights carry no ranges; give calibration",
+    f"{LEVIT} --weights auto --raw-weights": "--raw-weights chooses between two sets of weights in a file",
+    "levit_edge_128s --target tflite": "levit_edge_128s has no embedded and no published weights",
+    f"{LEVIT} --int8 --calib nowhere": "nowhere: no such folder",
+    f"{LEVIT} --int8 --calib file": "file: not a folder",
+    f"{LEVIT} --int8 --calib pictures": "pictures: no pictures in its 1 class folders",
+    f"{LEVIT} --data nowhere": "nowhere: no such folder",
+    f"{LEVIT} --output-dir file": "cannot write to file: File exists; choose another --output-dir",
+    f"{LEVIT} --output-dir file/in/it": "choose another --output-dir",
+}
+ACCURACY = {
+    "nowhere.tflite --data ok": "nowhere.tflite: no such artefact",
+    "models/alone.tflite --data ok": "its manifest alone.tflite.json is missing",
+    "models/deep.tflite --data ok": "models/deep.tflite.json: not valid JSON (brackets nest too deeply)",
+    "models/half.tflite --data ok": "models/half.tflite.json: not valid JSON",
+    "models/other.tflite --data ok": "models/other.tflite.json: field",
+    "models/changed.tflite --data ok": "not the file that changed.tflite.json describes",
+    "file --data ok": "no runtime here runs '' files",
+    "models/a.tflite --data nowhere": "nowhere: no such folder",
+    "models/a.tflite --data val": "no class for folder cat",
+    "models/a.tflite --data ok": "the float weights random are not here; give a float artefact with --float",
+    "models/a.tflite --data ok --max-drop 0": "max-drop 0 is not allowed",
+    "models/a.tflite --data ok --threads 0": "threads 0 is not allowed",
+    "models/a.tflite --data ok --limit 0": "0 pictures are not allowed",
+    "models/a.tflite --data ok --float gone.tflite": "gone.tflite: no such artefact",
+    "models/a.tflite --data ok --float models/a.tflite": "is int8_ptq, not a float (fp32) artefact",
+    "models/gone_weights.tflite --data ok": "the float weights gone.pth are not here",
+    "models/cut_weights.tflite --data ok": "cut.safetensors is truncated or no safetensors file",
+    "models/other_weights.tflite --data ok": "float.safetensors is not the file that was converted (sha256 differs)",
+}
+CLASSIFY = {
+    "nowhere.tflite ok/tench/1.png": "nowhere.tflite: no such artefact",
+    "models/alone.tflite ok/tench/1.png": "its manifest alone.tflite.json is missing",
+    "models/deep.tflite ok/tench/1.png": "models/deep.tflite.json: not valid JSON (brackets nest too deeply)",
+    "models/half.tflite ok/tench/1.png": "models/half.tflite.json: not valid JSON",
+    "models/changed.tflite ok/tench/1.png": "not the file that changed.tflite.json describes",
+    "models/a.tflite": "no pictures; name some, or let one be drawn with --draw FILE",
+    "models/a.tflite ok/tench/1.png --top 0": "top 0 is not allowed",
+    "models/a.tflite ok/tench/1.png --threads 0": "threads 0 is not allowed",
+    "models/a.tflite --draw a.txt": "unknown kind of picture; end the name in .png or .jpg",
+    "models/a.tflite --draw a.png --subject cat": "cannot draw 'cat'; choose from golf ball, parachute",
+}
+TABLES = {"convert": CONVERT, "accuracy": ACCURACY, "classify": CLASSIFY}
+CASES = [(command, words, message) for command, table in TABLES.items() for words, message in table.items()]
+
+
+@pytest.mark.parametrize(("command", "words", "message"), CASES, ids=[f"{c} {w}" for c, w, _ in CASES])
+def test_refused_without_torch(command, words, message, here):
+    before = sorted(here.rglob("*"))
+    code, heavy, said = refused(command, words.split(), here)
+    assert (code, heavy) == (2, [])
+    assert said.startswith("error: ") and message in said and said.count("\n") == 1
+    assert sorted(here.rglob("*")) == before
+
+
+def test_pictures_that_are_not_there_need_no_runtime(here):
+    code, heavy, said = refused("classify", ["models/a.tflite", "gone.png", "gone too.png"], here)
+    assert (code, heavy) == (1, [])
+    assert said == "error: gone.png: no such file\nerror: gone too.png: no such file\n"
