@@ -19,8 +19,8 @@ from converters.grids import compare_operators, read_operators
 from converters.manifest import OperatorsInfo
 from converters.passes.grids import read as read_graph
 from converters.result import ConversionResult
+from converters.sqnr import sqnr_db
 from edge_vit.deployment.targets import TARGETS, Request
-from edge_vit.evaluation.paired import sqnr_db
 from edge_vit.layers.fuse import fuse
 from edge_vit.layers.pixel_input import PixelInput
 from edge_vit.models import create_model

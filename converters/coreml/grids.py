@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from converters.coreml.mil.program import Block, Operation, Reference, read_program
+from converters.coreml.mil.program import Operation, Program, Reference, read_program
 from converters.grids import Grid, Int8Operator, digest_weights, make_grid
 
 _KINDS = {
@@ -22,26 +22,26 @@ def read(path: Path) -> list[Int8Operator]:
     Raises:
         ValueError: If the file is damaged or no ML program.
     """
-    return _Reader(read_program(path).block).operators()
+    return _Reader(read_program(path)).operators()
 
 
 class _Reader:
-    def __init__(self, block: Block) -> None:
-        self._block = block
-        self._producer = {output.name: o for o in block.operations for output in o.outputs}
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._producer = {output.name: o for o in program.operations for output in o.outputs}
         self._readers: dict[str, list[Operation]] = {}
-        for operation in block.operations:
-            for name in _names(operation):
+        for operation in program.operations:
+            for name in operation.reads():
                 self._readers.setdefault(name, []).append(operation)
 
     def operators(self) -> list[Int8Operator]:
         found = []
-        for operation in self._block.operations:
+        for operation in self._program.operations:
             kind = _KINDS.get(operation.kind)
             output = self._output_grid(operation) if kind else None
             if kind is None or output is None:
                 continue
-            sources = [self._producer[name] for name in _names(operation) if name in self._producer]
+            sources = [self._producer[name] for name in operation.reads() if name in self._producer]
             grids = [self._grid(s) for s in sources if s.kind == "dequantize" and not self._is_constant(s)]
             if not grids:
                 continue
@@ -87,15 +87,10 @@ class _Reader:
         """Return the digest of the weights' integers and scales; "floats" where they are none."""
         entry = operation.inputs["weight"][0]
         source = self._producer[entry.name] if isinstance(entry, Reference) else None
-        if source is None or source.kind not in ("constexpr_affine_dequantize", "constexpr_blockwise_shift_scale"):
+        if source is None or source.kind != "constexpr_affine_dequantize":
             return "floats"
-        data = "quantized_data" if source.kind == "constexpr_affine_dequantize" else "data"
-        integers = np.asarray(self._value(source, data))
+        integers = np.asarray(self._value(source, "quantized_data"))
         if integers.ndim == 4:
             integers = integers.transpose(0, 2, 3, 1)  # (O, I, H, W) -> (O, H, W, I)
         scales = np.asarray(self._value(source, "scale")).astype(np.float32).reshape(-1)
         return digest_weights(integers, np.broadcast_to(scales, integers.shape[:1]))
-
-
-def _names(operation: Operation) -> list[str]:
-    return [value.name for values in operation.inputs.values() for value in values if isinstance(value, Reference)]

@@ -1,29 +1,29 @@
-"""Count an ML program's operators by precision."""
+"""Say what an .mlpackage computes in int8 and what in float: its operators, counted by type and precision."""
 
 import torch
 
-from converters.coreml.mil.program import Block, Operation, Reference
+from converters.coreml.mil.program import Operation, Program
 from converters.manifest import OperatorsInfo
 
 _NOT_COUNTED = ("const", "quantize", "dequantize", "classify", "cast")
 _FLOATS = {torch.float16: "fp16", torch.float32: "float32"}
 
 
-def summarise(block: Block) -> OperatorsInfo:
-    """Return operators by type and precision.
+def summarise(program: Program) -> OperatorsInfo:
+    """Count operators by type and precision, and name those that leave the integers.
 
-    An operator counts as int8 if it moves integers, or if everything it reads was dequantized and everything that
-    reads it quantizes: the form in which Core ML computes in int8.
+    An operator counts as int8 if it moves integers, or if it reads dequantized values alone and quantize operators
+    alone read what it gives: this is the form in which Core ML computes in int8.
     """
-    producers = {output.name: o for o in block.operations for output in o.outputs}
+    producers = {output.name: o for o in program.operations for output in o.outputs}
     readers: dict[str, list[Operation]] = {}
-    for operation in block.operations:
-        for name in _inputs(operation):
+    for operation in program.operations:
+        for name in operation.reads():
             readers.setdefault(name, []).append(operation)
     counts: dict[str, dict[str, int]] = {}
     islands = []
-    kinds = [operation.kind for operation in block.operations]
-    for operation in block.operations:
+    kinds = [operation.kind for operation in program.operations]
+    for operation in program.operations:
         if operation.kind in _NOT_COUNTED or operation.kind.startswith("constexpr_"):
             continue
         precision = _precision(operation, producers, readers)
@@ -40,17 +40,13 @@ def summarise(block: Block) -> OperatorsInfo:
     )
 
 
-def _inputs(operation: Operation) -> list[str]:
-    return [value.name for values in operation.inputs.values() for value in values if isinstance(value, Reference)]
-
-
 def _precision(operation: Operation, producers: dict[str, Operation], readers: dict[str, list[Operation]]) -> str:
     dtype = operation.outputs[0].dtype
     if dtype in (torch.int8, torch.uint8):
         return "int8"
     if dtype not in _FLOATS:
         return "other"
-    sources = [producers[name].kind for name in _inputs(operation) if name in producers]
+    sources = [producers[name].kind for name in operation.reads() if name in producers]
     sinks = [reader.kind for output in operation.outputs for reader in readers.get(output.name, [])]
     reads_int8 = any(kind == "dequantize" for kind in sources) and all(
         kind in ("dequantize", "const") or kind.startswith("constexpr_") for kind in sources

@@ -8,7 +8,6 @@ that Vision and Xcode's preview expect of a classifier.
 
 import importlib.metadata
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.fx import GraphModule, Node
 
 from converters.coreml.inspect import summarise
 from converters.coreml.mil.interpreter import MilModel, load
+from converters.coreml.mil.messages import missing_coremltools
 from converters.manifest import describe_file
 from converters.passes import graph as passes
 from converters.passes.clamps import drop_implied_clamps_
@@ -42,16 +42,12 @@ class CoreMLOptions:
         float_precision: In which float operators compute. The Neural Engine runs fp16 alone; scales of an int8 graph
             are then fp16 numbers too.
         labels: Class names in the order of the logits; with them the file is a classifier.
-        scale, bias: For a model that takes (1, 3, H, W): it gets pixel * scale + bias, one bias a channel. A model
-            that takes pixels (1, H, W, 3) says it itself.
         description, author, license: Shown by Xcode.
         metadata: Further texts, kept with the model.
     """
 
     float_precision: Literal["fp16", "fp32"] = "fp16"
     labels: tuple[str, ...] = ()
-    scale: float = 1.0
-    bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
     description: str = ""
     author: str = ""
     license: str = ""
@@ -60,16 +56,9 @@ class CoreMLOptions:
     def __post_init__(self) -> None:
         if self.float_precision not in ("fp16", "fp32"):
             raise ValueError(f"float_precision {self.float_precision!r} is not allowed; choose from fp16, fp32")
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale {self.scale} is not allowed; it must be above 0 and finite")
         if len(set(self.labels)) != len(self.labels):
             twice = next(label for label in self.labels if self.labels.count(label) > 1)
             raise ValueError(f"label {twice!r} occurs twice; Core ML keys its probabilities by label, make them unique")
-
-
-def make_options(*, half_precision: bool, labels: tuple[str, ...] = ()) -> CoreMLOptions:
-    """Return the options for the command's precision flag of a float model; an int8 graph takes the default."""
-    return CoreMLOptions(float_precision="fp16" if half_precision else "fp32", labels=labels)
 
 
 def convert(
@@ -79,34 +68,36 @@ def convert(
 
     Args:
         model: A float module in eval mode, or a qdq graph (quantized_decomposed operators).
-        example_inputs: One batch-one input, as the model takes it: pixels (1, H, W, 3) or (1, 3, H, W).
+        example_inputs: One batch-one input: pixels (1, H, W, 3), float, 0 to 255.
 
     Raises:
-        ValueError: If an operator has no lowering, the labels do not fit, or the folder cannot be written.
+        ValueError: If an operator has no lowering or cannot be checked off a Mac, the model takes no pixels, the labels
+            do not fit, or the folder cannot be written.
         ImportError: If coremltools is not installed; the message names the extra.
         RuntimeError: If the written file does not compute what the model does.
     """
     _require_coremltools()
     (example,) = example_inputs
+    if example.dim() != 4 or example.shape[0] != 1 or example.shape[3] != 3:
+        raise ValueError(f"the model takes {list(example.shape)}; only pixels, [1, H, W, 3], become a Core ML image")
     with quiet():  # copying a graph warns about torch's own classes
         graph = passes.owned_graph(model, example_inputs)
     is_quantized = passes.is_qdq_graph(graph)
     if is_quantized:
         fold_quantized_constants_(graph)
         drop_implied_clamps_(graph)
-    is_nhwc = example.shape[-1] == 3 and example.shape[1] != 3
-    scale, bias = take_planar_picture(graph) if is_nhwc else (options.scale, options.bias)
-    planar = example.permute(0, 3, 1, 2).contiguous() if is_nhwc else example
+    bias = take_planar_picture_(graph)
     if options.labels:
-        _add_probabilities(graph, len(options.labels))
-    converted = _lower(graph, planar, scale, bias, options)
+        _add_probabilities_(graph, len(options.labels))
+    planar = example.permute(0, 3, 1, 2).contiguous()
+    converted = _lower(graph, planar, bias, options)
     precision = "int8" if is_quantized else options.float_precision
     with written_whole(output_path) as temporary:
         with quiet(logging.ERROR):
             converted.save(str(temporary))
         (temporary / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)  # no part of the format
         program = load(temporary)
-        _check(program, model, example, is_nhwc, options, MIN_SQNR_DB[precision])
+        _check(program, model, example, MIN_SQNR_DB[precision])
     file = describe_file(output_path)
     kinds = program.operator_counts()
     return ConversionResult(
@@ -115,12 +106,12 @@ def convert(
         num_bytes=file.num_bytes,
         sha256=file.sha256,
         precision=precision,
-        input_shape=(1, *planar.shape[2:], 3),
+        input_shape=tuple(example.shape),
         delegated_nodes=None,
         total_nodes=sum(kinds.values()),
         tool_versions={name: importlib.metadata.version(name) for name in _PACKAGES},
         details={
-            "operators": summarise(program.program.block),
+            "operators": summarise(program.program),
             "slow_path": (),
             "input_name": "image",
             "takes": f"an RGB image of {planar.shape[3]} x {planar.shape[2]}; iOS 17, macOS 14 or later",
@@ -130,8 +121,8 @@ def convert(
     )
 
 
-def take_planar_picture(graph: GraphModule) -> tuple[float, tuple[float, float, float]]:
-    """Let a graph of pixels (1, H, W, 3) take (1, 3, H, W), as Core ML's images come; return its new scale and bias.
+def take_planar_picture_(graph: GraphModule) -> tuple[float, float, float]:
+    """Let a graph of pixels (1, H, W, 3) take (1, 3, H, W), as Core ML's images come; return what to add to each color.
 
     Where the graph begins by subtracting a mean and turning to (1, 3, H, W), both leave it: Core ML subtracts the mean
     as the picture's bias. Where it frames the picture with constants before turning it, the constants are turned
@@ -142,7 +133,7 @@ def take_planar_picture(graph: GraphModule) -> tuple[float, tuple[float, float, 
     found = _mean_and_turn(graph, source)
     planar = value.permute(0, 3, 1, 2).contiguous()
     bias = (0.0, 0.0, 0.0)
-    if found is None and not _turn_frame(graph, source):
+    if found is None and not _turn_frame_(graph, source):
         with graph.graph.inserting_after(source):
             turned = graph.graph.call_function(passes.ATEN.permute.default, (source, [0, 2, 3, 1]))
         turned.meta["val"] = value
@@ -154,7 +145,7 @@ def take_planar_picture(graph: GraphModule) -> tuple[float, tuple[float, float, 
     source.meta["val"] = planar
     source.meta.pop("tensor_meta", None)
     passes.finish_(graph, 1)
-    return 1.0, bias
+    return bias
 
 
 def _mean_and_turn(graph: GraphModule, source: Node) -> tuple[list[float], Node] | None:
@@ -174,7 +165,7 @@ def _mean_and_turn(graph: GraphModule, source: Node) -> tuple[list[float], Node]
     return None
 
 
-def _turn_frame(graph: GraphModule, source: Node) -> bool:
+def _turn_frame_(graph: GraphModule, source: Node) -> bool:
     """Join constants to the picture in its turned form, if concatenations are all that lies before it is turned."""
     joins, node = [], source
     while len(node.users) == 1:
@@ -226,7 +217,7 @@ def _mean_of_row(graph: GraphModule, node: Any) -> list[float] | None:
     return row[:3].tolist()
 
 
-def _add_probabilities(graph: GraphModule, num_labels: int) -> None:
+def _add_probabilities_(graph: GraphModule, num_labels: int) -> None:
     (output,) = [node for node in graph.graph.nodes if node.op == "output"]
     (logits,) = output.all_input_nodes
     shape = passes.shape_of(logits)
@@ -244,13 +235,10 @@ def _require_coremltools() -> None:
         with quiet(logging.ERROR):
             import coremltools  # noqa: F401
     except ImportError as e:
-        message = f"coremltools is not installed ({e.name or e}); run: pip install 'edge_vit[coreml]'"
-        raise ImportError(message, name=e.name) from e
+        raise missing_coremltools(e) from e
 
 
-def _lower(
-    graph: GraphModule, planar: Tensor, scale: float, bias: tuple[float, float, float], options: CoreMLOptions
-) -> Any:
+def _lower(graph: GraphModule, planar: Tensor, bias: tuple[float, float, float], options: CoreMLOptions) -> Any:
     with quiet(logging.ERROR):
         import coremltools as ct
 
@@ -260,7 +248,7 @@ def _lower(
         if options.labels:
             outputs.append(ct.TensorType(name="probabilities", dtype=np.float32))
             classifier = ct.ClassifierConfig(list(options.labels), predicted_probabilities_output="probabilities")
-        image = ct.ImageType(name="image", shape=tuple(planar.shape), scale=scale, bias=list(bias))
+        image = ct.ImageType(name="image", shape=tuple(planar.shape), bias=list(bias))
         try:
             converted = ct.convert(
                 torch.export.export(graph, (planar,)).run_decompositions({}),
@@ -306,16 +294,11 @@ def _pipeline(ct: Any) -> Any:
     return pipeline
 
 
-def _check(
-    program: MilModel, model: nn.Module, example: Tensor, is_nhwc: bool, options: CoreMLOptions, min_sqnr_db: float
-) -> None:
+def _check(program: MilModel, model: nn.Module, example: Tensor, min_sqnr_db: float) -> None:
     """Evaluate the program on seeded pixels and compare with torch."""
-    side = tuple(example.shape[1:3] if is_nhwc else example.shape[2:])
-    pixels = torch.randint(0, 256, (1, *side, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    fed = pixels.float()
-    if not is_nhwc:
-        fed = fed.permute(0, 3, 1, 2) * options.scale + torch.tensor(options.bias).view(1, 3, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, tuple(example.shape), generator=generator).to(torch.uint8)
     with torch.no_grad():
-        expected = model(fed)
+        expected = model(pixels.float())
     outputs = program.predict({"image": pixels.numpy()})["logits"]
     require_sqnr(".mlpackage", expected.numpy(), outputs, min_sqnr_db)

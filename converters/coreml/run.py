@@ -1,4 +1,4 @@
-"""Run .mlpackage files, evaluated with torch on any system: pictures in, logits out."""
+"""Run .mlpackage files: pictures in, logits out. torch computes them, on any system; Core ML itself is not used."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,23 +7,24 @@ import numpy as np
 
 
 def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open a file for `converters.artefact`; `threads` is torch's business.
+    """Open a file for `converters.artefact`; `threads` is left to torch.
 
     Raises:
         ValueError: If the file is damaged, takes no picture, gives no logits, or uses an operator that is not known.
+        ImportError: If coremltools, which reads it, is not installed; the message names the extra.
     """
     from converters.coreml.mil.interpreter import load as load_program
 
-    program = load_program(path)
-    if [feature.kind for feature in program.inputs] != ["image"]:
-        raise ValueError(f"{path}: takes {', '.join(f.kind for f in program.inputs)}; a classifier takes one image")
-    if unknown := program.unsupported():
-        raise ValueError(f"{path}: operators not known to the interpreter: {', '.join(unknown)}")
-    if "logits" not in program.program.block.outputs:
+    model = load_program(path)
+    inputs = model.program.inputs
+    if [feature.kind for feature in inputs] != ["image"]:
+        raise ValueError(
+            f"{path}: takes {', '.join(f.kind for f in inputs) or 'nothing'}; a classifier takes one image"
+        )
+    if "logits" not in model.program.outputs:
         raise ValueError(f"{path}: has no output named logits")
-    name = program.inputs[0].name
 
     def call(array: np.ndarray) -> np.ndarray:
-        return program.predict({name: array})["logits"]
+        return model.predict({inputs[0].name: array})["logits"]
 
     return call

@@ -1,18 +1,18 @@
-"""Evaluate a Core ML program (.mlpackage, .mlmodel) with torch, on any system.
+"""Evaluate a Core ML program with torch, on any system.
 
-Core ML runs on Apple's systems alone; this module reads the file itself and computes what the program says, so that
-an artefact's numbers can be checked anywhere. What it does not claim: the bits of a Neural Engine or GPU. Every
-operator computes in float32; a result that the program declares as float16 is rounded to float16 once, at the end of
-the operator. Integers are exact: `quantize` rounds halves to even and clamps, `dequantize` and the constexpr operators
-subtract before they scale.
+Core ML runs on Apple's systems alone. This module computes what a file's program says, so that the numbers of an
+.mlpackage can be checked anywhere. It knows the operators of this project's networks and those that coremltools' passes
+make of them, no more. It does not claim the bits of a Neural Engine or GPU: every operator computes in float32, and a
+result that the program declares as float16 is rounded to float16 once, at the end of the operator. Integers are exact:
+`quantize` rounds halves to even and clamps, `dequantize` and the constexpr operator subtract before they scale.
 
     model = load("levit_128s_int8.mlpackage")
     model.predict({"image": pixels})       # uint8 RGB (H, W, 3), as an app would hand it over
-    model.evaluate({"image": pixels})      # every value of the program by name, for finding where numbers part
+    model.evaluate({"image": pixels})      # every value of the program by name, to find where numbers part
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,164 +20,146 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from converters.coreml.mil import elementwise, layout, networks, quantized
-from converters.coreml.mil.kernel import Kernel
-from converters.coreml.mil.program import Block, Feature, Operation, Program, Reference, Result, read_program
+from converters.coreml.mil.operators import OPERATORS
+from converters.coreml.mil.program import Feature, Operation, Program, Reference, Result, read_program
 
-KERNELS: dict[str, Kernel] = elementwise.OPERATORS | layout.OPERATORS | networks.OPERATORS | quantized.OPERATORS
-_STRUCTURAL = ("const", "classify", "cond", "while_loop")
-_MAX_LOOPS = 100_000
+_STRUCTURAL = ("const", "classify")
 
 
 class MilModel:
-    """A loaded program: what goes in and out, and how to run it."""
+    """A loaded program, and how to run it."""
 
     def __init__(self, program: Program, source: str) -> None:
         self.program, self.source = program, source
-        self.inputs: tuple[Feature, ...] = program.inputs
-        self.outputs: tuple[Feature, ...] = program.outputs
-        self._constants: dict[str, Any] = {}
-        self._frees: dict[int, list[str]] | None = None  # made at the first run
-
-    def unsupported(self) -> list[str]:
-        """Return the operators, or inputs of operators, that this interpreter does not know, sorted."""
-        missing = set()
-        for operation in self.program.block.walk():
-            kernel = KERNELS.get(operation.kind)
-            if kernel is not None:
-                missing |= {f"{operation.kind}({name})" for name in operation.inputs if name not in kernel.conversions}
-            elif operation.kind not in _STRUCTURAL:
-                missing.add(operation.kind)
-        return sorted(missing)
+        self._constants = _fold_constants(program)
+        self._frees = _last_uses(program)
 
     def operator_counts(self) -> dict[str, int]:
         """Return how often each operator occurs, constants left out."""
-        return dict(Counter(o.kind for o in self.program.block.walk() if o.kind != "const"))
+        return dict(Counter(o.kind for o in self.program.operations if o.kind != "const"))
 
     def predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run the program.
 
         Args:
-            inputs: By name. An image is RGB or grey uint8, (H, W, 3), (1, H, W, 3) or (H, W), and of the declared size;
-                an array has the shape that the program declares.
+            inputs: By name. An image is RGB uint8, (H, W, 3) or (1, H, W, 3), of the declared size; an array has the
+                shape that the program declares.
 
         Returns:
             Outputs by name: arrays, a class label, or a dict of label to number.
 
         Raises:
-            ValueError: If an operator is unknown, or an input is missing, unknown or of another shape.
+            ValueError: If an input is missing, unknown or of another shape, or an operator cannot be evaluated.
         """
-        values = self._run(inputs, keep=False)
-        return {name: _plain(values[name]) for name in self.program.block.outputs}
+        values = self._run(inputs, self._frees)
+        return {name: _plain(values[name]) for name in self.program.outputs}
 
     def evaluate(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run the program and return every value in it, constants included, by name."""
-        return {name: _plain(value) for name, value in self._run(inputs, keep=True).items()}
+        return {name: _plain(value) for name, value in self._run(inputs, {}).items()}
 
-    def _run(self, inputs: Mapping[str, Any], keep: bool) -> dict[str, Any]:
-        if self._frees is None and (unknown := self.unsupported()):
-            raise ValueError(f"{self.source}: operators not known to the interpreter: {', '.join(unknown)}")
-        with torch.no_grad():
-            prepared = self._prepare(inputs)
-            if self._frees is None:
-                self._constants = _fold_constants(self.program.block)
-                self._frees = _last_uses(self.program.block)
-            values = self._constants | prepared
-            _run_block(self.program.block, values, keep or self._frees)
+    def _run(self, inputs: Mapping[str, Any], frees: Mapping[int, list[str]]) -> dict[str, Any]:
+        """Run the operators in order; `frees` says which values to forget after each."""
+        try:
+            values = self._constants | self._prepare(inputs)
+            with torch.no_grad():
+                for position, operation in enumerate(self.program.operations):
+                    if operation.name not in values:
+                        _run_operation(operation, values)
+                    for name in frees.get(position, ()):
+                        del values[name]
+        except ValueError as e:
+            raise ValueError(f"{self.source}: {e}") from e
         return values
 
     def _prepare(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        names = [feature.name for feature in self.inputs]
+        names = [feature.name for feature in self.program.inputs]
         if sorted(inputs) != sorted(names):
-            raise ValueError(f"{self.source}: inputs are {', '.join(names)}; got {', '.join(sorted(inputs)) or 'none'}")
-        return {f.name: _as_input(f, inputs[f.name], self.program.input_types.get(f.name)) for f in self.inputs}
+            raise ValueError(f"inputs are {', '.join(names)}; got {', '.join(sorted(inputs)) or 'none'}")
+        return {feature.name: _as_input(feature, inputs[feature.name]) for feature in self.program.inputs}
 
 
-def load(path: str | Path, function: str | None = None) -> MilModel:
-    """Open an .mlpackage or .mlmodel that holds an ML program; `function` chooses one of several.
+def load(path: str | Path) -> MilModel:
+    """Open an .mlpackage or .mlmodel that holds an ML program.
 
     Raises:
-        ValueError: If the file is missing, damaged or holds no ML program.
+        ValueError: If the file is missing, damaged, holds no ML program, or an operator in it is not known here.
+        ImportError: If coremltools, which reads it, is not installed; the message names the extra.
     """
-    return MilModel(read_program(path, function), str(path))
+    program = read_program(path)
+    if unknown := _unknown_operators(program):
+        raise ValueError(
+            f"{path}: the interpreter does not know {', '.join(unknown)}; it checks this project's files where Core ML "
+            "does not run, and knows the operators of its networks alone"
+        )
+    try:
+        return MilModel(program, str(path))
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from e
 
 
-def _as_input(feature: Feature, value: Any, dtype: torch.dtype | None) -> Tensor:
+def _unknown_operators(program: Program) -> list[str]:
+    """Return the operators, or inputs of operators, that are not known, each with the first output it leads to."""
+    unknown: dict[str, str] = {}
+    for operation in program.operations:
+        kernel = OPERATORS.get(operation.kind)
+        if kernel is not None:
+            strange = [f"input {name} of operator {operation.kind}" for name in operation.inputs.keys() - kernel.names]
+        else:
+            strange = [] if operation.kind in _STRUCTURAL else [f"operator {operation.kind}"]
+        for what in strange:
+            unknown.setdefault(what, operation.name)
+    return sorted(f"{what} (output {name!r})" for what, name in unknown.items())
+
+
+def _as_input(feature: Feature, value: Any) -> Tensor:
     if feature.kind == "image":
-        return _as_image(feature, np.asarray(value)).to(dtype or torch.float32)
-    if feature.kind not in ("array", "number"):
-        raise ValueError(f"input {feature.name!r} is a {feature.kind}, which the interpreter cannot feed")
-    tensor = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+        return _as_image(feature, np.asarray(value)).to(feature.dtype)
+    if feature.kind != "array":
+        raise ValueError(f"input {feature.name!r} is of type {feature.kind}, which the interpreter cannot feed")
+    tensor = torch.from_numpy(np.array(value))
     if feature.shape and tuple(tensor.shape) != feature.shape:
         raise ValueError(f"input {feature.name!r} has shape {list(tensor.shape)}; expected {list(feature.shape)}")
-    return tensor.to(dtype or torch.float32)
+    return tensor.to(feature.dtype)
 
 
 def _as_image(feature: Feature, pixels: np.ndarray) -> Tensor:
-    """Lay an image out as the program wants it: (1, C, H, W), in the declared order of colours."""
-    is_gray = feature.color == "GRAYSCALE"
-    shape = feature.shape if is_gray else (*feature.shape, 3)
+    """Lay an image out as the program wants it, (1, 3, H, W)."""
+    shape = (*feature.shape, 3)
     if pixels.ndim == len(shape) + 1 and pixels.shape[0] == 1:
         pixels = pixels[0]
     if pixels.shape != shape or pixels.dtype != np.uint8:
         wanted = f"expected uint8 {list(shape)}"
         raise ValueError(f"image {feature.name!r} is {pixels.dtype} {list(pixels.shape)}; {wanted}")
-    channels = pixels[None] if is_gray else pixels.transpose(2, 0, 1)
-    channels = channels[::-1] if feature.color == "BGR" else channels
-    return torch.from_numpy(np.ascontiguousarray(channels))[None]
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
 
 
-def _fold_constants(block: Block) -> dict[str, Any]:
-    """Return every value that no input reaches: constants, decompressed and dequantized weights."""
+def _fold_constants(program: Program) -> dict[str, Any]:
+    """Return every value that no input reaches: constants, and weights as floats."""
     known: dict[str, Any] = {}
-    for operation in block.operations:
-        if operation.kind in KERNELS or operation.kind == "const":
-            names = [v.name for values in operation.inputs.values() for v in values if isinstance(v, Reference)]
-            if all(name in known for name in names):
+    with torch.no_grad():
+        for operation in program.operations:
+            if all(name in known for name in operation.reads()):
                 _run_operation(operation, known)
     return known
 
 
-def _last_uses(block: Block) -> dict[int, list[str]]:
+def _last_uses(program: Program) -> dict[int, list[str]]:
     """Return, by position, the names that no later operator needs; outputs are always needed."""
-    last: dict[str, int] = {}
-    for position, operation in enumerate(block.operations):
-        for inner in [operation, *(o for b in operation.blocks for o in b.walk())]:
-            for values in inner.inputs.values():
-                last.update({v.name: position for v in values if isinstance(v, Reference)})
-        for inner_block in operation.blocks:
-            last.update(dict.fromkeys(inner_block.outputs, position))
+    last = {name: position for position, operation in enumerate(program.operations) for name in operation.reads()}
     frees: dict[int, list[str]] = {}
     for name, position in last.items():
-        if name not in block.outputs:
+        if name not in program.outputs:
             frees.setdefault(position, []).append(name)
     return frees
 
 
-def _run_block(block: Block, values: dict[str, Any], frees: dict[int, list[str]] | bool = True) -> list[Any]:
-    """Run a block's operators; `frees` says what to forget after each, True keeps everything."""
-    for position, operation in enumerate(block.operations):
-        if not all(output.name in values for output in operation.outputs):
-            _run_operation(operation, values)
-        if isinstance(frees, dict):
-            for name in frees.get(position, ()):
-                values.pop(name, None)
-    return [values[name] for name in block.outputs]
-
-
 def _run_operation(operation: Operation, values: dict[str, Any]) -> None:
-    if operation.kind == "const":
-        values[operation.name] = operation.value
-        return
     arguments = {name: _argument(entries, values) for name, entries in operation.inputs.items()}
-    results: Sequence[Any]
-    if operation.kind == "classify":
+    if operation.kind == "const":
+        results: list[Any] = [operation.value]
+    elif operation.kind == "classify":
         results = _classify(arguments["probabilities"], arguments["classes"])
-    elif operation.kind == "cond":
-        taken = operation.blocks[0 if bool(arguments["pred"]) else 1]
-        results = _run_block(taken, dict(values))
-    elif operation.kind == "while_loop":
-        results = _while_loop(operation, values)
     else:
         results = _call(operation, arguments)
     for declared, result in zip(operation.outputs, results, strict=True):
@@ -189,13 +171,11 @@ def _argument(entries: list[Any], values: Mapping[str, Any]) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def _call(operation: Operation, arguments: dict[str, Any]) -> Sequence[Any]:
+def _call(operation: Operation, arguments: dict[str, Any]) -> list[Any]:
     """Run one kernel in float32 and give its results the types that the program declares."""
-    kernel = KERNELS[operation.kind]
+    kernel = OPERATORS[operation.kind]
     if absent := kernel.required - arguments.keys():
         raise ValueError(f"operator {operation.kind} {operation.name!r} lacks its input {', '.join(sorted(absent))}")
-    if "values" in arguments and not isinstance(arguments["values"], list):
-        arguments["values"] = [arguments["values"]]
     try:
         results = kernel({name: _widen(value) for name, value in arguments.items()})
     except (RuntimeError, IndexError, TypeError, KeyError) as e:
@@ -217,21 +197,9 @@ def _declare(operation: Operation, declared: Result, result: Tensor) -> Tensor:
     return result if declared.dtype is None else result.to(declared.dtype)
 
 
-def _while_loop(operation: Operation, values: dict[str, Any]) -> list[Any]:
-    condition, body = operation.blocks
-    state = [_argument([entry], values) for entry in operation.inputs["loop_vars"]]
-    for _ in range(_MAX_LOOPS):
-        if not bool(_run_block(condition, values | dict(zip(condition.inputs, state, strict=True)))[0]):
-            return state
-        state = _run_block(body, values | dict(zip(body.inputs, state, strict=True)))
-    raise ValueError(f"operator while_loop {operation.name!r} does not end within {_MAX_LOOPS} rounds")
-
-
-def _classify(probabilities: Tensor, classes: Any) -> list[Any]:
-    labels = classes if isinstance(classes, list) else classes.tolist()
-    scores = probabilities.float().reshape(-1).tolist()
-    best = max(range(len(labels)), key=scores.__getitem__)
-    return [labels[best], dict(zip(labels, scores, strict=True))]
+def _classify(probabilities: Tensor, labels: list[str]) -> list[Any]:
+    by_label = dict(zip(labels, probabilities.float().reshape(-1).tolist(), strict=True))
+    return [max(by_label, key=by_label.__getitem__), by_label]
 
 
 def _plain(value: Any) -> Any:

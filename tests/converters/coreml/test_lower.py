@@ -1,9 +1,10 @@
-"""The whole road to an .mlpackage: interface, precisions, numbers evaluated here, failures named."""
+"""The whole way to an .mlpackage: interface, precisions, numbers evaluated here, failures named."""
 
 import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +14,22 @@ from torch.fx import GraphModule
 
 from converters.coreml import lower as to_coreml
 from converters.coreml import run as run_coreml
-from converters.coreml.lower import CoreMLOptions, convert, make_options, take_planar_picture
+from converters.coreml.lower import CoreMLOptions, convert, take_planar_picture_
 from converters.coreml.mil.interpreter import load
+from converters.coreml.mil.messages import model_messages
 from converters.manifest import describe_file
 from converters.passes import graph as graph_passes
 
 pytestmark = pytest.mark.needs_coreml
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 Sqnr = Callable[[np.ndarray, np.ndarray], float]
+
+
+def read_model(path: Path) -> Any:
+    """Return the message in a package."""
+    model = model_messages().Model()
+    model.ParseFromString((path / "Data/com.apple.CoreML/model.mlmodel").read_bytes())
+    return model
 
 
 def run_file(path: Path, images: np.ndarray) -> np.ndarray:
@@ -49,13 +58,15 @@ def test_float_classifier(
     assert result.delegated_nodes is None
     program = load(path)
     assert result.total_nodes == sum(program.operator_counts().values())
-    assert [(f.name, f.kind, f.shape, f.color) for f in program.inputs] == [("image", "image", (16, 16), "RGB")]
-    assert {f.name: f.kind for f in program.outputs} == {
-        "logits": "array", "classLabel": "text", "classLabel_probs": "dictionary",
+    assert [(f.name, f.kind, f.shape) for f in program.program.inputs] == [("image", "image", (16, 16))]
+    description = read_model(path).description
+    assert {f.name: f.type.WhichOneof("Type") for f in description.output} == {
+        "logits": "multiArrayType", "classLabel": "stringType", "classLabel_probs": "dictionaryType",
     }  # fmt: skip
-    metadata = program.program.metadata
-    assert (metadata["shortDescription"], metadata["author"], metadata["license"]) == ("what it is", "who", "which")
-    assert metadata["trained_on"] == "pictures"
+    assert [f.type.imageType.colorSpace for f in description.input] == [20]  # RGB
+    metadata = description.metadata
+    assert (metadata.shortDescription, metadata.author, metadata.license) == ("what it is", "who", "which")
+    assert metadata.userDefined["trained_on"] == "pictures"
     expected = torch_logits(small_model, small_pictures)
     assert sqnr_db(expected, run_file(path, small_pictures)) > least_db
     answer = program.predict({"image": small_pictures[0]})
@@ -65,7 +76,7 @@ def test_float_classifier(
     assert list(answer["classLabel_probs"]) == list(LABELS)
     assert sum(answer["classLabel_probs"].values()) == pytest.approx(1, abs=1e-3)
     # The border of mean colour, then the convolution: nothing turns the picture around.
-    first = [o.kind for o in program.program.block.operations if o.kind not in ("const", "cast")][:3]
+    first = [o.kind for o in program.program.operations if o.kind not in ("const", "cast")][:3]
     assert first == ["concat", "concat", "conv"]
     kinds = {precision for by in result.details["operators"].counts.values() for precision in by}
     assert kinds == ({"float32"} if precision == "fp32" else {"fp16"})
@@ -92,7 +103,7 @@ def test_int8_graph_keeps_its_integers(
     assert np.abs(outputs / grid - np.round(outputs / grid)).max() < 1e-3
     # coremltools may scale both sides of a sum to simpler numbers; products keep the scales of the graph.
     scales = {np.float32(n.args[1]).item() for n in small_qdq.graph.nodes if "quantize_per_tensor" in str(n.target)}
-    operations = load(path).program.block.operations
+    operations = load(path).program.operations
     producers = {output.name: o for o in operations for output in o.outputs}
     checked = 0
     for operation in operations:
@@ -115,15 +126,27 @@ def test_int8_graph_with_fp16_between(
     assert sqnr_db(torch_logits(small_qdq, small_pictures), run_file(path, small_pictures)) > 25
 
 
-def test_normalised_input_takes_scale_and_bias(tmp_path: Path, small_pictures: np.ndarray) -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    options = CoreMLOptions(float_precision="fp32", scale=1 / 127.5, bias=(-1.0, -0.9, -1.1))
-    path = tmp_path / "m.mlpackage"
-    convert(model, (torch.zeros(1, 3, 16, 16),), path, options=options)
-    x = torch.from_numpy(small_pictures[:1]).permute(0, 3, 1, 2) / 127.5 + torch.tensor(options.bias).view(1, 3, 1, 1)
-    with torch.no_grad():
-        assert np.allclose(run_file(path, small_pictures[:1]), model(x).numpy(), atol=1e-5)
+def test_converting_twice_gives_the_same_and_changes_nothing(
+    small_model: nn.Module, small_qdq: GraphModule, small_example: tuple[Tensor, ...], tmp_path: Path
+) -> None:
+    for name, model in (("float", small_model), ("int8", small_qdq)):
+        state = {key: value.clone() for key, value in model.state_dict().items()}
+        graph = str(small_qdq.graph)
+        options = CoreMLOptions(labels=LABELS, metadata={"key": "text"})
+        files = []
+        for number in range(2):
+            path = tmp_path / f"{name}{number}.mlpackage"
+            convert(model, small_example, path, options=options)
+            written = read_model(path)
+            written.description.metadata.Clear()  # says when it was made
+            weights = (path / "Data/com.apple.CoreML/weights/weight.bin").read_bytes()
+            files.append((written.SerializeToString(deterministic=True), weights))
+        assert files[0] == files[1]
+        assert model.state_dict().keys() == state.keys()
+        assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+        assert str(small_qdq.graph) == graph and not model.training
+        assert options == CoreMLOptions(labels=LABELS, metadata={"key": "text"})
+    assert torch.equal(small_example[0], torch.zeros(1, 16, 16, 3))
 
 
 def test_pixels_without_a_mean_are_turned_once() -> None:
@@ -132,7 +155,7 @@ def test_pixels_without_a_mean_are_turned_once() -> None:
             return x.mean((1, 2))
 
     graph = graph_passes.owned_graph(Plain().eval(), (torch.zeros(1, 4, 5, 3),))
-    assert take_planar_picture(graph) == (1.0, (0.0, 0.0, 0.0))
+    assert take_planar_picture_(graph) == (0.0, 0.0, 0.0)
     x = torch.rand(1, 4, 5, 3)
     assert torch.allclose(graph(x.permute(0, 3, 1, 2)), x.mean((1, 2)))
 
@@ -150,8 +173,8 @@ def test_a_mean_that_is_subtracted_becomes_the_pictures_bias() -> None:
             return x.view(-1, 4, 5, 3).permute(0, 3, 1, 2).square().mean((2, 3))
 
     graph = graph_passes.owned_graph(MeanFirst().eval(), (torch.zeros(1, 4, 5, 3),))
-    scale, bias = take_planar_picture(graph)
-    assert (scale, bias) == (1.0, (-1.0, -2.0, -3.0))
+    bias = take_planar_picture_(graph)
+    assert bias == (-1.0, -2.0, -3.0)
     assert graph_passes.ATEN.permute.default not in {node.target for node in graph.graph.nodes}
     x = torch.rand(1, 4, 5, 3)
     picture = x.permute(0, 3, 1, 2) + torch.tensor(bias).view(1, 3, 1, 1)
@@ -190,12 +213,12 @@ def test_errors_before_lowering(
 ) -> None:
     with pytest.raises(ValueError, match="float_precision 'int4' is not allowed; choose from fp16, fp32"):
         CoreMLOptions(float_precision="int4")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"scale 0\.0 is not allowed"):
-        CoreMLOptions(scale=0.0)
     with pytest.raises(ValueError, match="label 'a' occurs twice"):
         CoreMLOptions(labels=("a", "b", "a"))
-    assert make_options(half_precision=False).float_precision == "fp32"
     path = tmp_path / "m.mlpackage"
+    message = r"the model takes \[1, 3, 16, 16\]; only pixels, \[1, H, W, 3\], become a Core ML image"
+    with pytest.raises(ValueError, match=message):
+        convert(small_model, (torch.zeros(1, 3, 16, 16),), path, options=CoreMLOptions())
     with pytest.raises(ValueError, match=r"2 labels for an output of shape \[1, 5\]; give one label a class"):
         convert(small_model, small_example, path, options=CoreMLOptions(labels=("a", "b")))
     monkeypatch.setitem(sys.modules, "coremltools", None)
@@ -210,14 +233,25 @@ def test_an_operator_without_a_lowering_is_named(tmp_path: Path) -> None:
             return torch.special.i0(x)
 
     with pytest.raises(ValueError, match=r"coremltools has no lowering for this model: .*i0"):
-        convert(Unknown().eval(), (torch.zeros(1, 3, 4, 4),), tmp_path / "m.mlpackage", options=CoreMLOptions())
+        convert(Unknown().eval(), (torch.zeros(1, 4, 4, 3),), tmp_path / "m.mlpackage", options=CoreMLOptions())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_computes_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = lambda self, inputs: {"logits": np.ones((1, 2, 2, 2), np.float32)}  # noqa: E731
+def test_an_operator_that_cannot_be_checked_is_named(tmp_path: Path) -> None:
+    class Sorted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.topk(x.mean((1, 2)), 2)[0]
+
+    with pytest.raises(ValueError, match=r"m\.mlpackage: the interpreter does not know operator topk"):
+        convert(Sorted().eval(), (torch.zeros(1, 4, 4, 3),), tmp_path / "m.mlpackage", options=CoreMLOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_computes_something_else_is_refused(
+    small_model: nn.Module, small_example: tuple[Tensor, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = lambda self, inputs: {"logits": np.ones((1, 5), np.float32)}  # noqa: E731
     monkeypatch.setattr("converters.coreml.mil.interpreter.MilModel.predict", wrong)
-    path, model = tmp_path / "m.mlpackage", nn.Conv2d(3, 2, 1).eval()
     with pytest.raises(RuntimeError, match=r"the \.mlpackage does not compute its graph: .* dB, expected 35 or more"):
-        convert(model, (torch.zeros(1, 3, 2, 2),), path, options=CoreMLOptions())
+        convert(small_model, small_example, tmp_path / "m.mlpackage", options=CoreMLOptions())
     assert list(tmp_path.iterdir()) == []
