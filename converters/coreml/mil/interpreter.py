@@ -117,7 +117,7 @@ def _as_input(feature: Feature, value: Any) -> Tensor:
         return _as_image(feature, np.asarray(value)).to(feature.dtype)
     if feature.kind != "array":
         raise ValueError(f"input {feature.name!r} is of type {feature.kind}, which the interpreter cannot feed")
-    tensor = torch.from_numpy(np.array(value))
+    tensor = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
     if feature.shape and tuple(tensor.shape) != feature.shape:
         raise ValueError(f"input {feature.name!r} has shape {list(tensor.shape)}; expected {list(feature.shape)}")
     return tensor.to(feature.dtype)
