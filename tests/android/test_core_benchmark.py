@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge_vit.devices import records, stats
+from edge_vit.devices import records, results, stats
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def test_the_record_joins_the_tables(record, tmp_path):
 
     made = record(latencies(60))
     (tmp_path / "results.jsonl").write_text(json.dumps(made) + "\n")
-    assert "android_demo ExecuTorch" in records.markdown(records.load(tmp_path))
-    assert "Test Phone (app)" in records.table([made])
-    records.write_csv(tmp_path / "results.csv", [made])
+    assert "android_demo ExecuTorch" in results.markdown(results.load(tmp_path))
+    assert "Test Phone (app)" in results.table([made])
+    results.write_csv(tmp_path / "results.csv", [made])
 
 
 def test_a_broken_off_run_is_partial(record):
@@ -67,7 +67,7 @@ def test_an_emulator_gives_no_times(record):
     made = record(latencies(60), is_emulated=True)
     assert made["figures"] == {"num_samples": 60, "marks": ["emulated"]}
     assert made["rounds"] == [{"repeat": 0, "num_samples": 60}] and made["peak_kb"] is None
-    assert "p50" not in records.table([made]).splitlines()[0]
+    assert "p50" not in results.table([made]).splitlines()[0]
 
 
 def run(ask, us, **more):
