@@ -30,14 +30,8 @@ def choose_weights(
     if source.form != "int8" and is_int8 and not has_calibration:
         raise no_ranges(source.label)
     source.resolution_for(name, resolution)
+    _ = source.float_source  # is there
     return source
-
-
-def check_explainable(source: WeightsSource) -> None:
-    """Raise ValueError if there are no float layers to compare int8 ones with."""
-    if source.form == "int8" and source.float_source is None:
-        name = source.metadata.get("float_file", "")
-        raise ValueError(f"--explain compares with the float checkpoint of {source.label}; put {name} beside it")
 
 
 def list_pictures(folder: Path | None) -> "ImageSet | None":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_vit.deployment.checks import check_explainable, choose_weights, list_pictures
+from edge_vit.deployment.checks import choose_weights, list_pictures
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResult
 from edge_vit.deployment.sizes import check_tflite_size
 from edge_vit.deployment.targets import ALL, check_installed
@@ -41,8 +41,6 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         config.model, config.weights, is_int8=config.precision == "int8", has_calibration=config.calib is not None,
         resolution=config.resolution, takes_raw=config.raw_weights,
     )  # fmt: skip
-    if config.explain:
-        check_explainable(source)
     calib, data = list_pictures(config.calib), list_pictures(config.data)
     places = Places(folder=config.output_dir, etrecord=config.etrecord, app=config.android)
     with staged(places) as files:
@@ -100,7 +98,7 @@ def _compare(model: "Lowerable", paths: Sequence[Path], data: "ImageSet | None",
     from edge_vit.deployment.pictures import batches_of, pictures_of
     from edge_vit.quantization.pipeline import run_pixels
 
-    run_float = functools.partial(run_pixels, model.reference)
+    run_float = functools.partial(run_pixels, model.float_model.module)
     graph = None if model.quantized is None else model.quantized.graph
     if data is None:
         return compare(paths, graph, run_float, [model.pictures.pixels], model.pictures.kind)

@@ -30,7 +30,6 @@ class Lowerable:
     Attributes:
         name: The variant.
         description: One line, for formats that carry one.
-        reference: What files are compared with: pixels (B, R, R, 3), float, 0 to 255, to logits (B, classes).
         quantized: The int8 graph, None for a float precision.
         precision: As asked for; the manifest's also tells how int8 ranges were found.
         weights: What the manifest says of the weights, and `quantization` of how they became integers.
@@ -41,7 +40,6 @@ class Lowerable:
     name: str
     description: str
     float_model: FloatModel
-    reference: torch.nn.Module
     quantized: QuantizedModel | None
     precision: Precision
     weights: manifests.WeightsInfo
@@ -90,10 +88,7 @@ def make_lowerable(
     pictures: Pictures,
 ) -> Lowerable:
     """Bring together what every target needs; `calibration` are the pictures that ranges were chosen from, if any."""
-    float_graph = None if quantized is None else quantized.float_graph
-    reference = float_graph or float_model.module
-    float_logits = run_pixels(reference, pictures.pixels)
-    float_source = source.float_source or source
+    float_logits = run_pixels(float_model.module, pictures.pixels)
     quantization: dict[str, Any] = {} if quantized is None else dict(quantized.summary)
     if calibration is not None:
         quantization["calibrated_on"] = calibration.description
@@ -104,10 +99,9 @@ def make_lowerable(
         name=name,
         description=f"{name}, {precision}, weights: {source.name}",
         float_model=float_model,
-        reference=reference,
         quantized=quantized,
         precision=precision,
-        weights=manifests.WeightsInfo(source=float_source.label, sha256=float_source.sha256),
+        weights=manifests.WeightsInfo(source=source.float_source.label, sha256=source.float_source.sha256),
         quantization=quantization,
         pictures=pictures,
         float_logits=float_logits,
@@ -173,7 +167,7 @@ def explain(model: Lowerable) -> tuple[tuple[str, float], ...]:
 
     if model.quantized is None:
         return ()
-    return tuple(layer_sqnr(model.reference, model.quantized.graph, model.pictures.pixels[:16]))
+    return tuple(layer_sqnr(model.float_model.module, model.quantized.graph, model.pictures.pixels[:16]))
 
 
 def _labels(float_model: FloatModel) -> tuple[manifests.ClassLabel, ...]:

@@ -60,26 +60,29 @@ class WeightsSource:
         if self.form == "int8" and wanted not in (None, made_for):
             raise ValueError(
                 f"{self.label} was quantized at resolution {made_for}, not {wanted}; leave --resolution out, "
-                f"or calibrate the float weights with --weights {self.float_label} --calib DIR"
+                f"or calibrate the float weights with --weights {self.metadata.get('float_file', 'PATH')} --calib DIR"
             )
         return made_for if wanted is None else wanted
 
     @property
-    def float_label(self) -> str:
-        """The label of `float_source`, "" where there is none."""
-        return "" if self.float_source is None else self.float_source.label
+    def float_source(self) -> "WeightsSource":
+        """The float checkpoint that a quantized one started from, which lies beside it; for others they themselves.
 
-    @cached_property
-    def float_source(self) -> "WeightsSource | None":
-        """The float checkpoint that a quantized one started from; None if it does not lie beside it.
+        A quantized one alone is no network: it lacks the tables that attention adds to its scores.
 
         Raises:
-            ValueError: If it is damaged.
+            ValueError: If it is not there, or damaged.
         """
+        return self._beside if self.form == "int8" else self
+
+    @cached_property
+    def _beside(self) -> "WeightsSource":
+        assert self.path is not None
         name = self.metadata.get("float_file", "")
-        if self.form != "int8" or self.path is None or not name or not (self.path.parent / name).is_file():
-            return None
         path = self.path.parent / name
+        if not name or not path.is_file():
+            missing = f"{name}, is not beside it" if name else "is not named in it"
+            raise ValueError(f"{self.label} needs the float checkpoint that it came from, which {missing}")
         label = f"{EMBEDDED_PREFIX}{name}" if self.label.startswith(EMBEDDED_PREFIX) else os.path.abspath(path)
         return _opened(path, label)
 

@@ -1,7 +1,6 @@
 """From weights to the graph that every converter lowers."""
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +40,6 @@ class FloatModel:
 
     Attributes:
         module: Pixels (B, R, R, 3), float, 0 to 255 -> logits (B, classes).
-        has_weights: Whether `module` has weights: not where a quantized checkpoint came without its float one. What the
-            integers say without rounding in between, `QuantizedModel.float_graph`, stands in for it then.
         weights: The label of where they came from.
         notes: What loading did, line by line, to be said to the user.
         integers: Of a quantized checkpoint.
@@ -53,7 +50,6 @@ class FloatModel:
     classes: list[dict[str, str]]
     weights: str
     notes: tuple[str, ...]
-    has_weights: bool = True
     integers: StoredIntegers | None = None
 
 
@@ -64,7 +60,6 @@ class QuantizedModel:
     Attributes:
         graph: Takes and gives what `FloatModel.module` does, at batch one.
         precision: "int8_qat" when the ranges were trained, "int8_ptq" when they were calibrated.
-        float_graph: The graph before activations were quantized, where there are no float weights to compare with.
     """
 
     graph: GraphModule
@@ -72,7 +67,6 @@ class QuantizedModel:
     ranges: dict[str, QParams]
     precision: str
     summary: dict[str, Any]
-    float_graph: GraphModule | None = None
 
 
 def build_float(name: str, source: WeightsSource, resolution: int | None) -> FloatModel:
@@ -89,14 +83,14 @@ def build_float(name: str, source: WeightsSource, resolution: int | None) -> Flo
     side = source.resolution_for(name, resolution)
     with contextlib.nullcontext() if source.form == "random" else WithoutRandomValues():
         model = create_model(name, num_classes=len(classes), resolution=side)
-    loaded = source.float_source if source.form == "int8" else source
     crop_pct = 1.0
     if source.form == "random":
         randomize_(model)
         notes.append("weights are random: for measuring speed, not for classifying")
-    elif loaded is not None and loaded.checkpoint is not None:
-        report = load_weights(model, loaded.checkpoint)
-        notes += [*report.notes, f"weights: {loaded.label} ({report.naming} names)"]
+    else:
+        assert source.float_source.checkpoint is not None
+        report = load_weights(model, source.float_source.checkpoint)
+        notes += [*report.notes, f"weights: {source.float_source.label} ({report.naming} names)"]
         if report.resized:
             notes.append(f"{len(report.resized)} position tables resampled to resolution {side}")
         if source.form == "training" and report.naming != "own" and name in PUBLISHED:
@@ -111,7 +105,6 @@ def build_float(name: str, source: WeightsSource, resolution: int | None) -> Flo
         classes=classes,
         weights=source.label,
         notes=tuple(notes),
-        has_weights=source.form == "random" or loaded is not None,
         integers=integers,
     )
 
@@ -145,14 +138,11 @@ def build_quantized(
         assert batches is not None
         ranges, precision = calibrate(graph, plan, batches, method), "int8_ptq"
         summary |= {"ranges_from": f"calibration, {method}"}
-    float_graph = None if float_model.has_weights else copy.deepcopy(graph)
     ranges = round_scales_(graph, plan, ranges)
     quantized = quantize_graph(graph, plan, ranges)
     summary["ranges"] = {name: [r.scale, r.zero_point] for name, r in _all_ranges(plan, ranges).items()}
     summary["float_operators"] = [plan.names[node] for node in plan.float_nodes]
-    return QuantizedModel(
-        graph=quantized, plan=plan, ranges=dict(ranges), precision=precision, summary=summary, float_graph=float_graph
-    )
+    return QuantizedModel(graph=quantized, plan=plan, ranges=dict(ranges), precision=precision, summary=summary)
 
 
 def num_constants(module: nn.Module) -> int:

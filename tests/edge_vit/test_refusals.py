@@ -53,7 +53,10 @@ def here(tmp_path, make_model):
         "later.safetensors": safetensors(metadata={"form": "int4"}),
         "noscale.safetensors": safetensors(INT8, {"form": "int8", "ranges": {}}, b"1"),
         "noranges.safetensors": safetensors(metadata={"form": "int8"}),
-        "int8.safetensors": safetensors(metadata={"form": "int8", "ranges": {}, "resolution": 160}),
+        "nofloat.safetensors": safetensors(metadata={"form": "int8", "ranges": {}}),
+        "int8.safetensors": safetensors(
+            metadata={"form": "int8", "ranges": {}, "resolution": 160, "float_file": "gone.safetensors"}
+        ),
         "page.pth": b"<html>quota exceeded</html>",
         "cut.pth": b"PK\x03\x04" + b"\0" * 100,
         "no.npz": b"nothing",
@@ -118,7 +121,8 @@ CONVERT = {
     f"{LEVIT} --weights int8.safetensors": "int8.safetensors is quantized; add --int8",
     f"{LEVIT} --int8 --weights int8.safetensors --calib ok": "carries its ranges; leave --calib out",
     f"{LEVIT} --int8 --weights int8.safetensors --resolution 96": "was quantized at resolution 160, not 96",
-    f"{LEVIT} --int8 --weights int8.safetensors --explain": "--explain compares with the float checkpoint of",
+    f"{LEVIT} --int8 --weights int8.safetensors": "float checkpoint that it came from, which gone.safetensors, is not",
+    f"{LEVIT} --int8 --weights nofloat.safetensors": "float checkpoint that it came from, which is not named in it",
     f"{LEVIT} --int8 --weights noscale.safetensors": "lacks a.weight.int8_scale; it is damaged",
     f"{LEVIT} --int8 --weights noranges.safetensors": "has no ranges; it is damaged",
     f"{LEVIT} --int8 --weights float.safetensors": "float weights carry no ranges; give calibration",

@@ -41,7 +41,10 @@ def test_moved_checkpoint_finds_its_float_beside_it(folder, tmp_path):
     found = find_weights("levit_128s", str(moved / "a_int8.safetensors"), True)
     assert found.float_source.label == str(moved / "a_float.safetensors")
     (moved / "a_float.safetensors").unlink()
-    assert find_weights("levit_128s", str(moved / "a_int8.safetensors"), True).float_source is None
+    with pytest.raises(
+        ValueError, match=r"needs the float checkpoint that it came from, which a_float\.safetensors, is"
+    ):
+        _ = find_weights("levit_128s", str(moved / "a_int8.safetensors"), True).float_source
 
 
 def test_random_needs_no_file():
@@ -118,7 +121,7 @@ def test_integers_without_scales_or_ranges_are_refused_when_the_file_is_found(fo
 def test_resolution_is_that_of_the_weights_else_of_their_authors(folder, tmp_path):
     write(tmp_path / "ours.safetensors", resolution=128)
     write(tmp_path / "theirs.safetensors")
-    write(tmp_path / "int8.safetensors", form="int8", resolution=160)
+    write(tmp_path / "int8.safetensors", form="int8", resolution=160, float_file="ours.safetensors")
 
     def side(name, file, wanted=None):
         choice = "random" if file == "random" else str(tmp_path / f"{file}.safetensors")
