@@ -83,6 +83,7 @@ def test_drawn_picture_is_saved_and_classified(artefact, tmp_path, capsys):
         (["a.png", "--top", "0"], "top 0 is not allowed"),
         (["--draw", "{tmp}/a.txt"], "unknown kind of picture; end the name in .png or .jpg"),
         (["--draw", "{tmp}/gone/a.png"], "cannot be written (No such file or directory)"),
+        (["--draw", "{tmp}/colors.tflite/a.png"], "cannot be written (Not a directory)"),
         (["--draw", "{tmp}/a.png", "--subject", "cat"], "cannot draw 'cat'; choose from golf ball, parachute"),
     ],
 )
@@ -91,6 +92,15 @@ def test_misuse_is_one_line_and_code_2(artefact, tmp_path, capsys, arguments, me
     out, err = capsys.readouterr()
     assert out == "" and message in err and err.count("\n") == 1
     assert not list(tmp_path.glob("*.png")) and not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.needs_tflite
+def test_a_drawing_that_cannot_take_its_place_leaves_what_is_there(artefact, tmp_path, capsys):
+    (tmp_path / "a.png").mkdir()
+    (tmp_path / "a.png/inside").write_text("somebody's")
+    assert classify.main([str(artefact), "--draw", str(tmp_path / "a.png")]) == 2
+    assert "a.png: cannot be written (Is a directory)" in capsys.readouterr().err
+    assert (tmp_path / "a.png/inside").read_text() == "somebody's" and not list(tmp_path.glob(".*"))
 
 
 def test_softmax_survives_large_logits():

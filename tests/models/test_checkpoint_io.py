@@ -2,6 +2,8 @@
 
 import argparse
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -119,3 +121,19 @@ def test_missing_file_and_no_dict(tmp_path):
     (tmp_path / "photo.pth").write_bytes(b"\xff\xd8\xff\xe0 not a checkpoint" * 20)
     with pytest.raises(ValueError, match=r"refused|no torch file"):
         read_checkpoint(tmp_path / "photo.pth")
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path):
+    """The system itself refuses the write: files may not grow beyond 1000 bytes."""
+    path = tmp_path / "x.safetensors"
+    write_checkpoint(path, TENSORS, {"epoch": 1})
+    script = (
+        "import resource, sys, torch\n"
+        "from edge_vit.models.checkpoint_io import write_checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: write_checkpoint(sys.argv[1], {'a': torch.zeros(9999)}, {})\n"
+        "except ValueError as e: print(e)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("cannot write ") and "; free space or choose another" in done.stdout
+    assert same(read_checkpoint(path)[0]) and len(list(tmp_path.iterdir())) == 1
