@@ -2,19 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from calibration.paths import PathList
 from calibration.preprocess import Preprocess, load_pixels
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+        ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga",
+    }
+)  # fmt: skip
 UNLABELLED = -1
 CLASSES_FILE = "classes.json"
+
+T = TypeVar("T")
 
 
 class Labelled(Protocol):
@@ -34,10 +44,14 @@ class ImageSet:
     `labels[i]` indexes `folders`; it is `UNLABELLED` for every picture of a flat folder, whose `folders` is empty.
     """
 
-    root: Path
-    paths: tuple[Path, ...]
+    paths: PathList
     labels: tuple[int, ...]
     folders: tuple[str, ...]
+
+    @property
+    def root(self) -> Path:
+        """The folder that was listed."""
+        return self.paths.root
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -45,7 +59,13 @@ class ImageSet:
     def relabel(self, indices: Sequence[int]) -> "ImageSet":
         """Replace label i by `indices[i]`, as `match_classes` returns them; `folders` then no longer names labels."""
         labels = tuple(indices[label] for label in self.labels)
-        return ImageSet(root=self.root, paths=self.paths, labels=labels, folders=())
+        return ImageSet(paths=self.paths, labels=labels, folders=())
+
+    def take(self, indices: Iterable[int]) -> "ImageSet":
+        """Return some of the pictures, in the order of `indices`."""
+        chosen = [int(index) for index in indices]
+        labels = tuple(self.labels[index] for index in chosen)
+        return ImageSet(paths=self.paths.take(chosen), labels=labels, folders=self.folders)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +94,26 @@ def list_class_folders(root: str | Path) -> ImageSet:
         raise ValueError(f"{root}: holds train and val, not classes; give one of them, such as {inner}")
     if not folders:
         raise ValueError(f"{root}: no class folders; lay the pictures out as {root / 'CLASS' / 'picture.jpg'}")
-    found = [(path, label) for label, folder in enumerate(folders) for path in _pictures(root / folder, recursive=True)]
-    if not found:
+    labels: list[int] = []
+
+    def names() -> Iterator[str]:
+        for label, folder in enumerate(folders):
+            for name in _pictures(root / folder, f"{folder}/"):
+                labels.append(label)
+                yield name
+
+    paths = PathList(root, names())
+    if not paths:
         raise ValueError(f"{root}: no pictures in its {len(folders)} class folders; known are {_suffixes()}")
-    paths, labels = zip(*found, strict=True)
-    return ImageSet(root=root, paths=paths, labels=labels, folders=tuple(folders))
+    return ImageSet(paths=paths, labels=tuple(labels), folders=tuple(folders))
 
 
 def list_images(root: str | Path) -> ImageSet:
     """List pictures for calibration: a flat folder of them, or one with class folders."""
     root = _existing(root)
-    paths = tuple(_pictures(root, recursive=False))
+    paths = PathList(root, (name for name, is_folder in _entries(root) if not is_folder))
     if paths:
-        return ImageSet(root=root, paths=paths, labels=(UNLABELLED,) * len(paths), folders=())
+        return ImageSet(paths=paths, labels=(UNLABELLED,) * len(paths), folders=())
     if not any(entry.is_dir() for entry in root.iterdir()):
         raise ValueError(f"{root}: no pictures; known are {_suffixes()}")
     return list_class_folders(root)
@@ -106,27 +133,52 @@ def choose(images: ImageSet, count: int | None, *, seed: int = 0) -> ImageSet:
     if count is not None and count < 1:
         raise ValueError(f"{count} pictures are not allowed; choose 1 or more")
 
-    def place(index: int) -> str:
-        below = images.paths[index].relative_to(images.root).as_posix()
-        return hashlib.sha256(f"{seed}:{below}".encode()).hexdigest()
+    def place(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
 
-    turns: dict[int, int] = {}
-    order = []
-    for index in sorted(range(len(images)), key=place):
-        label = images.labels[index]
-        turns[label] = turns.get(label, -1) + 1
-        order.append((turns[label], label, index))
-    chosen = [index for _, _, index in sorted(order)[:count]]
-    return ImageSet(
-        root=images.root,
-        paths=tuple(images.paths[i] for i in chosen),
-        labels=tuple(images.labels[i] for i in chosen),
-        folders=images.folders,
-    )
+    digests = np.frombuffer(b"".join(map(place, images.paths.names())), ">u8").reshape(-1, 4)
+    shuffled = np.lexsort(digests.T[::-1])
+    labels = np.asarray(images.labels)[shuffled]
+    by_label = np.argsort(labels, kind="stable")
+    turns = np.empty(len(images), np.int64)
+    turns[by_label] = np.arange(len(images)) - np.searchsorted(labels[by_label], labels[by_label])
+    return images.take(shuffled[np.lexsort((labels, turns))][:count])
+
+
+def read_pictures(
+    images: ImageSet, read: Callable[[Path], T], *, threads: int = 2, ahead: int = 32
+) -> Iterator[tuple[int, "T | SkippedImage"]]:
+    """Read pictures in parallel threads (Pillow decodes outside the interpreter lock) and yield them in order.
+
+    Args:
+        images: What to read.
+        read: Path -> picture in any form; raises ValueError where it cannot be read.
+        threads: How many at a time.
+        ahead: How many results may wait in memory.
+
+    Yields:
+        Each picture's index, and what `read` made of it or why it could not be read.
+    """
+    waiting: deque[tuple[int, Path, Future[T]]] = deque()
+
+    def settle() -> tuple[int, T | SkippedImage]:
+        index, path, future = waiting.popleft()
+        try:
+            return index, future.result()
+        except ValueError as e:
+            return index, SkippedImage(path=path, reason=str(e).removeprefix(f"{path}: "))
+
+    with ThreadPoolExecutor(threads) as pool:
+        for index, path in enumerate(images.paths):
+            waiting.append((index, path, pool.submit(read, path)))
+            if len(waiting) > ahead:
+                yield settle()
+        while waiting:
+            yield settle()
 
 
 class BatchLoader:
-    """Read pictures in parallel threads (Pillow decodes outside the interpreter lock) and yield them in order.
+    """Read pictures in parallel threads and yield them in order, as batches of pixels.
 
     A picture that cannot be read is left out and listed in `skipped`, which is complete once the loop ends.
     Each loop starts anew.
@@ -149,8 +201,15 @@ class BatchLoader:
         self.skipped = []
         good: list[tuple[np.ndarray, int, Path]] = []
         is_empty = True
-        for item in self._read():
-            good.append(item)
+
+        def read(path: Path) -> np.ndarray:
+            return load_pixels(path, self.preprocess)
+
+        for index, pixels in read_pictures(self.images, read, threads=self.threads, ahead=self.batch_size):
+            if isinstance(pixels, SkippedImage):
+                self.skipped.append(pixels)
+                continue
+            good.append((pixels, self.images.labels[index], self.images.paths[index]))
             if len(good) == self.batch_size:
                 is_empty = False
                 yield _stack(good)
@@ -159,25 +218,6 @@ class BatchLoader:
             yield _stack(good)
         elif is_empty:
             raise ValueError(f"{self.images.root}: none of {len(self.images)} pictures can be read; {self._first()}")
-
-    def _read(self) -> Iterator[tuple[np.ndarray, int, Path]]:
-        """Yield good pictures in order, keeping at most two batches of them in memory."""
-        step = self.batch_size
-        with ThreadPoolExecutor(self.threads) as pool:
-            window: list = []
-            for path, label in zip(self.images.paths, self.images.labels, strict=True):
-                window.append((pool.submit(load_pixels, path, self.preprocess), label, path))
-                if len(window) > step:
-                    yield from self._settle(window.pop(0))
-            for entry in window:
-                yield from self._settle(entry)
-
-    def _settle(self, entry: tuple) -> Iterator[tuple[np.ndarray, int, Path]]:
-        future, label, path = entry
-        try:
-            yield future.result(), label, path
-        except ValueError as e:
-            self.skipped.append(SkippedImage(path=path, reason=str(e).removeprefix(f"{path}: ")))
 
     def _first(self) -> str:
         return f"the first: {self.skipped[0].path.name}: {self.skipped[0].reason}"
@@ -202,8 +242,8 @@ def read_class_names(root: str | Path) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as e:  # UnicodeDecodeError and JSONDecodeError are both ValueErrors
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))  # Notepad puts a byte-order mark first
+    except (ValueError, RecursionError) as e:  # UnicodeDecodeError and JSONDecodeError are both ValueErrors.
         raise ValueError(f"{path}: not valid JSON ({e})") from e
     if not isinstance(entries, dict):
         raise ValueError(f"{path}: must map folder names to names")
@@ -275,9 +315,36 @@ def _existing(root: str | Path) -> Path:
     return root
 
 
-def _pictures(folder: Path, *, recursive: bool) -> list[Path]:
-    entries = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(p for p in entries if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+def _pictures(folder: Path, below: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Yield the pictures of a folder and its sub-folders, in the order of their names, with `below` before each."""
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:  # a link that leads back up
+        return
+    for name, is_folder in _entries(folder):
+        if is_folder:
+            yield from _pictures(folder / name, f"{below}{name}/", above | {here})
+        else:
+            yield below + name
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    """Return a folder's pictures and sub-folders by name, links followed; True for a sub-folder.
+
+    A link that leads nowhere counts as a picture, so that it is reported as one that cannot be read.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                found.append((entry.name, True))
+            elif (
+                os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+                and not entry.name.startswith(".")
+                and (entry.is_file() or entry.is_symlink())
+            ):
+                found.append((entry.name, False))
+    return sorted(found)
 
 
 def _suffixes() -> str:

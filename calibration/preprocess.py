@@ -88,10 +88,23 @@ def load_pixels(source: str | Path | Image.Image, preprocess: Preprocess) -> np.
     """
     if isinstance(source, Image.Image):
         return resize_and_crop(to_rgb(source), preprocess)
-    path = Path(source)
+    return resize_and_crop(load_rgb(source, preprocess.resize), preprocess)
+
+
+def load_rgb(path: str | Path, resize: int) -> Image.Image:
+    """Read one picture at its own size, upright and in 8-bit RGB: what every command resizes or crops from.
+
+    Args:
+        resize: Length in pixels that the shorter side is to have; a picture that would be too large then is refused.
+
+    Raises:
+        ValueError: If the picture is missing, damaged, truncated or too large; the message names the file.
+    """
+    path = Path(path)
     try:
         with Image.open(path) as image:
-            return resize_and_crop(to_rgb(image), preprocess)
+            _check_shape(image, resize)
+            return to_rgb(image)
     except FileNotFoundError as e:
         raise ValueError(f"{path}: no such file") from e
     except DECODE_ERRORS as e:
@@ -114,17 +127,22 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def resize_and_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     """Resize an RGB image and crop its centre (steps 3 to 5); uint8 (resolution, resolution, 3)."""
-    width, height = resized_size(image.width, image.height, preprocess.resize)
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels are too long and narrow; crop the picture first")
-    # One pass a call, across before down: Pillow 13 swaps the two for tall pictures, and each pass rounds.
-    if width != image.width:
-        image = image.resize((width, image.height), _RESAMPLING[preprocess.interpolation])
-    if height != image.height:
-        image = image.resize((width, height), _RESAMPLING[preprocess.interpolation])
-    left, top = (width - preprocess.resolution) // 2, (height - preprocess.resolution) // 2
+    _check_shape(image, preprocess.resize)
+    image = resize_shorter(image, preprocess.resize, preprocess.interpolation)
+    left, top = (image.width - preprocess.resolution) // 2, (image.height - preprocess.resolution) // 2
     side = preprocess.resolution
     return np.asarray(image)[top : top + side, left : left + side].copy()
+
+
+def resize_shorter(image: Image.Image, shorter: int, interpolation: Literal["bilinear", "bicubic"]) -> Image.Image:
+    """Resize an RGB image until its shorter side has that length (steps 3 and 4)."""
+    width, height = resized_size(image.width, image.height, shorter)
+    # One pass a call, across before down: Pillow 13 swaps the two for tall pictures, and each pass rounds.
+    if width != image.width:
+        image = image.resize((width, image.height), _RESAMPLING[interpolation])
+    if height != image.height:
+        image = image.resize((width, height), _RESAMPLING[interpolation])
+    return image
 
 
 def resized_size(width: int, height: int, shorter: int) -> tuple[int, int]:
@@ -153,6 +171,12 @@ def normalise(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     std, mean = np.asarray(preprocess.std, np.float64), np.asarray(preprocess.mean, np.float64)
     factor, shift = (1.0 / (255.0 * std)).astype(np.float32), (-mean / std).astype(np.float32)
     return np.ascontiguousarray((batch.astype(np.float32) * factor + shift).transpose(0, 3, 1, 2))
+
+
+def _check_shape(image: Image.Image, resize: int) -> None:
+    width, height = resized_size(image.width, image.height, resize)
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are too long and narrow; crop the picture first")
 
 
 def _upright(image: Image.Image) -> Image.Image:

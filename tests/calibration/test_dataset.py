@@ -107,7 +107,7 @@ def test_nothing_readable_is_an_error(tmp_path):
 def test_bad_folders_are_named(tmp_path, folder):
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(ValueError, match=r"empty: no pictures; known are \.bmp"):
+    with pytest.raises(ValueError, match=r"empty: no pictures; known are \.apng \.avif \.bmp .* \.jfif \.jp2 "):
         list_images(empty)
     with pytest.raises(ValueError, match="empty: no class folders; lay the pictures out as"):
         list_class_folders(empty)
