@@ -6,6 +6,7 @@ LSQ+, arXiv 2004.09576) from calibrated ones, and frozen for the last epochs.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,28 +28,37 @@ class ActivationFakeQuant(nn.Module):
     Args:
         qparams: Where the grid starts.
         kind: "affine" learns both, "symmetric" keeps zero point 0, "fixed" learns nothing.
+        num_processes: How many train it together. Each sees that part of a batch, and LSQ weighs a range's gradient by
+            the size of the whole.
     """
 
     initial_scale: Tensor
-    frozen: Tensor
 
-    def __init__(self, qparams: QParams, kind: str) -> None:
+    def __init__(self, qparams: QParams, kind: str, num_processes: int = 1) -> None:
         super().__init__()
+        self.num_processes = num_processes
         self.register_buffer("initial_scale", torch.tensor([qparams.scale]))
         self.log_growth = nn.Parameter(torch.zeros(1), requires_grad=kind != "fixed")
         self.zero_point = nn.Parameter(torch.tensor([float(qparams.zero_point)]), requires_grad=kind == "affine")
-        self.register_buffer("frozen", torch.tensor(kind == "fixed"))
+        self.is_frozen = kind == "fixed"  # of Python: to read a tensor is to wait for the GPU
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
         scale = self._scale()
-        if bool(self.frozen):
+        if self.is_frozen:
             zero_point = self.zero_point.detach().round().clamp(_QMIN, _QMAX).int()
             return torch.fake_quantize_per_tensor_affine(x, scale.detach(), zero_point, _QMIN, _QMAX)
-        grad_factor = (x.numel() * _QMAX) ** -0.5
-        return torch._fake_quantize_learnable_per_tensor_affine(
-            x, scale, self.zero_point.clamp(_QMIN, _QMAX), _QMIN, _QMAX, grad_factor
-        )
+        zero_point = self.zero_point.clamp(_QMIN, _QMAX)
+        grad_factor = (x.numel() * self.num_processes * _QMAX) ** -0.5
+        if x.is_cuda:
+            return LearntGrid.apply(x, scale, zero_point, grad_factor)
+        return torch._fake_quantize_learnable_per_tensor_affine(x, scale, zero_point, _QMIN, _QMAX, grad_factor)
+
+    def freeze(self) -> None:
+        """Stop learning scale and zero point."""
+        self.is_frozen = True
+        self.log_growth.requires_grad_(False)
+        self.zero_point.requires_grad_(False)
 
     def qparams(self) -> QParams:
         """Return the grid as it stands."""
@@ -58,6 +68,39 @@ class ActivationFakeQuant(nn.Module):
 
     def _scale(self) -> Tensor:
         return (self.initial_scale * self.log_growth.exp()).clamp_min(_MIN_SCALE)
+
+
+class LearntGrid(torch.autograd.Function):
+    """What torch's learnable fake quantization computes, without reading scale and zero point back from the device.
+
+    torch's operator does, twice in each direction, and a GPU must finish all its work for every one of them. On a CPU,
+    where nothing waits, torch's single kernel is faster.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, grad_factor: float) -> Tensor:
+        zero_point = zero_point.round()
+        ctx.save_for_backward(x, scale, zero_point)
+        ctx.grad_factor = grad_factor
+        return _steps(x, scale, zero_point).round_().clamp_(_QMIN, _QMAX).sub_(zero_point).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (grad,) = grads
+        x, scale, zero_point = ctx.saved_tensors
+        steps = _steps(x, scale, zero_point)
+        rounded = steps.round()
+        grid = rounded.clamp(_QMIN, _QMAX)
+        is_inside = rounded == grid
+        grad_x = grad * is_inside
+        grad_scale = (grad * torch.where(is_inside, grid - steps, grid - zero_point)).sum() * ctx.grad_factor
+        grad_zero_point = (grad_x.sum() - grad.sum()) * scale * ctx.grad_factor
+        return grad_x, grad_scale.view_as(scale), grad_zero_point.view_as(zero_point), None
+
+
+def _steps(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """Return where values lie on the grid, before rounding."""
+    return (x * (1.0 / scale)).add_(zero_point)
 
 
 class WeightFakeQuant(nn.Module):
@@ -82,6 +125,7 @@ class QatModel(nn.Module):
         ranges: Where each range starts; from calibration.
         mean: Normalisation that is undone here, because the graph takes pixels.
         std: Likewise.
+        num_processes: How many train it together.
     """
 
     mean: Tensor
@@ -94,12 +138,13 @@ class QatModel(nn.Module):
         ranges: Mapping[str, QParams],
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        num_processes: int = 1,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self._names = list(plan.groups)
-        _insert_fake_quants(graph_module, plan, ranges)
+        _insert_fake_quants_(graph_module, plan, ranges, num_processes)
         self.graph = graph_module
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,9 +164,7 @@ class QatModel(nn.Module):
     def freeze_ranges(self) -> None:
         """Stop learning scales and zero points; weights go on."""
         for module in self.fake_quants().values():
-            module.frozen.fill_(True)
-            module.log_growth.requires_grad_(False)
-            module.zero_point.requires_grad_(False)
+            module.freeze()
 
     def ranges(self) -> dict[str, QParams]:
         """Return every range as it stands, under its group's name."""
@@ -132,11 +175,14 @@ class QatModel(nn.Module):
         return {name: value.detach() for name, value in self.graph.named_parameters() if not name.startswith("fake_")}
 
 
-def _insert_fake_quants(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]) -> None:
+def _insert_fake_quants_(
+    graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams], num_processes: int
+) -> None:
     graph = graph_module.graph
     for i, (name, group) in enumerate(plan.groups.items()):
         target = f"fake_range_{i}"
-        graph_module.add_submodule(target, ActivationFakeQuant(group.fixed or ranges[name], group.kind))
+        fake_quant = ActivationFakeQuant(group.fixed or ranges[name], group.kind, num_processes)
+        graph_module.add_submodule(target, fake_quant)
         for entry in group.entries:
             users = list(entry.users)
             with graph.inserting_after(entry):
