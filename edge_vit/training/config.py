@@ -1,7 +1,46 @@
-"""Settings of training that the command line shows; importing them loads no torch."""
+"""Settings of training; importing them loads no torch. Every number is checked here, at once."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
+
+DEFAULT_RESOLUTION = 224
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Allowed values of a number, both ends included unless it says otherwise."""
+
+    low: float
+    high: float = math.inf
+    is_low_open: bool = False
+    is_high_open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.is_low_open else value >= self.low
+        below = value < self.high if self.is_high_open else value <= self.high
+        return above and below and math.isfinite(value)
+
+    def __str__(self) -> str:
+        low = f"more than {self.low:g}" if self.is_low_open else f"{self.low:g}"
+        if self.high == math.inf:
+            return low if self.is_low_open else f"{low} or more"
+        return f"{low} up to {'but not ' if self.is_high_open else ''}{self.high:.10g}"
+
+
+_SHARE = _Span(0.0, 1.0)
+_BELOW_ONE = _Span(0.0, 1.0, is_high_open=True)
+_POSITIVE_SHARE = _Span(0.0, 1.0, is_low_open=True)
+_COUNT = _Span(1, 1_000_000)
+
+
+def _check_numbers(settings: Any, spans: Mapping[str, _Span]) -> None:
+    for name, span in spans.items():
+        value = getattr(settings, name)
+        if value is not None and value not in span:
+            raise ValueError(f"{name} {value} is not allowed; use {span}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,55 +64,108 @@ class AugmentConfig:
     mix_prob: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.min_scale <= 1.0:
-            raise ValueError(f"min_scale {self.min_scale} is not allowed; use more than 0, up to 1")
-        for field in ("color", "erase", "mixup", "cutmix", "mix_prob"):
-            if getattr(self, field) < 0.0:
-                raise ValueError(f"{field} {getattr(self, field)} is not allowed; use 0 or more")
+        alpha = _Span(0.0, 100.0)
+        spans = {"min_scale": _POSITIVE_SHARE, "color": _SHARE, "erase": _SHARE, "mixup": alpha, "cutmix": alpha}
+        _check_numbers(self, {**spans, "mix_prob": _SHARE})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How long and how fast a model learns, and on what views.
+
+    Attributes:
+        batch_size: Images a step and process.
+        lr: Peak learning rate.
+        warmup_share: Share of the run in which the learning rate rises to its peak.
+        freeze_share: Share of the run, its end, with fixed ranges; quantization-aware training alone has ranges.
+        ema_decay: Decay of the weights' moving average; 0 switches it off.
+        clip_grad: Largest norm of a step's gradient; 0 switches clipping off.
+    """
+
+    epochs: int = 100
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_share: float = 0.05
+    freeze_share: float = 0.0
+    label_smoothing: float = 0.1
+    ema_decay: float = 0.999
+    clip_grad: float = 5.0
+    augment: AugmentConfig = AugmentConfig()
+
+    def __post_init__(self) -> None:
+        spans = {"epochs": _COUNT, "batch_size": _Span(2, 65_536), "lr": _POSITIVE_SHARE, "weight_decay": _SHARE}
+        shares = {name: _BELOW_ONE for name in ("label_smoothing", "ema_decay")}
+        ends = {name: _Span(0.0) for name in ("warmup_share", "freeze_share", "clip_grad")}
+        _check_numbers(self, {**spans, **shares, **ends})
+        warmup, freeze = self.epochs * self.warmup_share, self.epochs * self.freeze_share
+        if warmup + freeze >= self.epochs:
+            frozen = f" and {freeze:g} with frozen ranges" if freeze else ""
+            raise ValueError(
+                f"{warmup:g} epochs of warm-up{frozen} leave nothing of {self.epochs}; "
+                f"use fewer of them (--warmup-epochs{', --freeze-epochs' if freeze else ''}), or more --epochs"
+            )
+
+
+FLOAT_RECIPE = Recipe()
+# What the embedded checkpoints were made with (edge_vit/checkpoints/README.md): the weights are good already, and steps
+# of the size that float training takes throw them and the ranges about.
+QAT_RECIPE = Recipe(
+    epochs=2, batch_size=64, lr=1e-4, weight_decay=0.0, freeze_share=0.25, ema_decay=0.98,
+    augment=AugmentConfig(min_scale=0.5, color=0.2, erase=0.0, mix_prob=0.3),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """One training run; see `--help` for each field."""
+    """One training run; see `--help` of the command for each field.
+
+    Attributes:
+        output_dir: None for runs/MODEL_RESOLUTION, with _qat behind it.
+        resolution: Side of the input in pixels; None for 224, with `qat` for what the weights were trained at.
+        drop_path: None for the variant's own.
+        threads: None for torch's choice.
+        prolong: Whether a run in `output_dir` may have been started with fewer epochs.
+    """
 
     model: str
     data: Path
-    output_dir: Path
-    qat: bool
-    freeze_epochs: int
-    resolution: int
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    warmup_epochs: float
-    label_smoothing: float
-    ema_decay: float
-    drop_path: float | None
-    augment: AugmentConfig
-    weights: Path | None
-    teacher: Path | None
-    distill_weight: float
-    seed: int
-    num_workers: int
-    threads: int | None
-    keep_decoded: bool
-    precision: str
-    device: str
-    log_every: int
+    recipe: Recipe
+    output_dir: Path | None = None
+    qat: bool = False
+    resolution: int | None = None
+    drop_path: float | None = None
+    weights: Path | None = None
+    teacher: Path | None = None
+    distill_weight: float = 0.5
+    seed: int = 0
+    num_workers: int = 1
+    threads: int | None = None
+    keep_decoded: bool = False
+    prolong: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    log_every: int = 10
 
     def __post_init__(self) -> None:
+        counts = {"threads": _Span(1, 1024), "num_workers": _Span(0, 256), "log_every": _COUNT}
+        _check_numbers(self, {**counts, "resolution": _Span(1, 4096), "drop_path": _BELOW_ONE})
+        _check_numbers(self, {"distill_weight": _SHARE, "seed": _Span(0, 2**32 - 1)})
         if self.qat and self.weights is None:
             raise ValueError("--qat starts from a float checkpoint; give it with --weights")
-        if self.freeze_epochs < 0:
-            raise ValueError(f"freeze_epochs {self.freeze_epochs} is not allowed; use 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """Where the best checkpoint lies and how good it is on the validation folder."""
+    """Where the best checkpoint lies and how good it is on the validation folder.
+
+    Attributes:
+        start_top1: With quantization-aware training, what the calibrated model had before; the checkpoint is that
+            model where no epoch reached it.
+    """
 
     checkpoint: str
     top1: float
     epochs: int
     num_val_images: int
+    start_top1: float | None = None

@@ -1,186 +1,201 @@
-"""Image folders for training: decoded once, viewed anew in every epoch, in an order that only the seed decides."""
+"""Pictures for training: read for real once, viewed anew in every epoch, in an order that only the seed decides."""
 
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
 
-from calibration.dataset import SkippedImage, list_class_folders, read_class_names, skipped_lines
-from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, load_pixels
-from edge_vit.training.augment import BatchAugment, random_resized_crop
-from edge_vit.training.config import TrainConfig
+from calibration.dataset import ImageSet, SkippedImage, read_pictures, skipped_lines
+from calibration.preprocess import Preprocess, load_pixels, load_rgb, resize_shorter
+from edge_vit.training.augment import random_resized_crop
+from edge_vit.training.folders import Splits, check_batches, check_no_class_is_empty, without
+from edge_vit.training.processes import Place, gather
+from edge_vit.training.seeds import derive_seed, stream
 
 
-def decode(path: Path, shorter_side: int) -> Tensor:
-    """Read an image as uint8 (3, H, W), its shorter side at most `shorter_side`."""
-    with Image.open(path) as file:
-        file.draft("RGB", (shorter_side, shorter_side))
-        image = file.convert("RGB")
-    scale = shorter_side / min(image.size)
-    if scale < 1.0:
-        size = (max(shorter_side, round(image.width * scale)), max(shorter_side, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoder:
+    """Reads a picture as every other command does, and makes it no larger than training needs.
+
+    Attributes:
+        resolution: Side of the model's input in pixels.
+    """
+
+    resolution: int
+
+    @property
+    def side(self) -> int:
+        """Longest that the shorter side of a decoded picture is."""
+        return max(192, round(self.resolution * 256 / 224))
+
+    def __call__(self, path: Path) -> Tensor:
+        """Return uint8 (3, H, W).
+
+        Raises:
+            ValueError: If the picture cannot be read; the message names it.
+        """
+        image = load_rgb(path, Preprocess(resolution=self.resolution).resize)
+        if min(image.size) > self.side:
+            image = resize_shorter(image, self.side, "bicubic")
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 class TrainImages(Dataset):
-    """Random views of an image folder: item (epoch, i) is (uint8 (3, R, R), label), the same on every machine.
+    """Random views of pictures: item (epoch, i) is (uint8 (3, R, R), label), the same on every machine.
 
     Args:
-        samples: (path, label) pairs.
-        keep_decoded: Hold decoded images in memory; costs 3 * side * side bytes each, saves decoding in every epoch.
+        images: The pictures.
+        decoder: Reads one of them.
+        min_scale: Smallest share of the picture that a view keeps.
+        decoded: The pictures as `decoder` gives them; None reads them in every epoch.
     """
 
     def __init__(
-        self, samples: list[tuple[Path, int]], resolution: int, min_scale: float, seed: int, keep_decoded: bool
+        self, images: ImageSet, decoder: Decoder, min_scale: float, seed: int, decoded: list[Tensor] | None = None
     ) -> None:
-        self.samples, self.resolution, self.min_scale, self.seed = samples, resolution, min_scale, seed
-        self.side = max(192, round(resolution * 256 / 224))
-        self.decoded: list[Tensor] | None = None
-        if keep_decoded:
-            with ThreadPoolExecutor() as pool:
-                self.decoded = list(pool.map(lambda sample: decode(sample[0], self.side), samples))
+        self.images, self.decoder, self.min_scale, self.seed = images, decoder, min_scale, seed
+        self.decoded = decoded
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, i = key
-        path, label = self.samples[i]
-        image = self.decoded[i] if self.decoded is not None else decode(path, self.side)
-        generator = torch.Generator().manual_seed(hash((self.seed, epoch, i)) & 0x7FFFFFFF)
-        return random_resized_crop(image, self.resolution, self.min_scale, generator), label
+        image = self.decoder(self.images.paths[i]) if self.decoded is None else self.decoded[i]
+        generator = stream("view", self.seed, epoch, i)
+        return random_resized_crop(image, self.decoder.resolution, self.min_scale, generator), self.images.labels[i]
 
 
 class EpochSampler(Sampler):
-    """Give (epoch, index) in an order drawn from seed and epoch; ranks take every `world_size`-th of it."""
+    """Give (epoch, index) in an order drawn from seed and epoch; each process takes its share of it."""
 
-    def __init__(self, num_samples: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        self.num_samples, self.seed, self.rank, self.world_size = num_samples, seed, rank, world_size
+    def __init__(self, num_samples: int, seed: int, place: Place) -> None:
+        self.num_samples, self.seed, self.place = num_samples, seed, place
         self.epoch = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        order = torch.randperm(self.num_samples, generator=generator)[: len(self) * self.world_size]
-        return ((self.epoch, int(i)) for i in order[self.rank :: self.world_size])
+        generator = torch.Generator().manual_seed(derive_seed("order", self.seed, self.epoch))
+        order = torch.randperm(self.num_samples, generator=generator)[: len(self) * self.place.num_processes]
+        return ((self.epoch, int(order[i])) for i in self.place.share(len(order)))
 
     def __len__(self) -> int:
-        return self.num_samples // self.world_size
+        return self.num_samples // self.place.num_processes
 
 
-def make_loader(dataset: TrainImages, sampler: EpochSampler, batch_size: int, num_workers: int) -> DataLoader:
-    """Return batches (uint8 (B, 3, R, R), labels (B,)); an incomplete last batch is left out."""
-    return DataLoader(
-        dataset, batch_size=batch_size, sampler=sampler, num_workers=num_workers, drop_last=True,
-        persistent_workers=False, prefetch_factor=4 if num_workers else None,
-    )  # fmt: skip
+class TrainingData:
+    """Batches of views, epoch by epoch: (uint8 (B, 3, R, R), labels (B,)); an incomplete last batch is left out."""
+
+    def __init__(self, dataset: TrainImages, place: Place, batch_size: int, num_workers: int) -> None:
+        self.images = dataset.images
+        self._sampler = EpochSampler(len(dataset), dataset.seed, place)
+        self._loader = DataLoader(
+            dataset, batch_size=batch_size, sampler=self._sampler, num_workers=num_workers, drop_last=True,
+            prefetch_factor=4 if num_workers else None,
+        )  # fmt: skip
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return len(self._loader)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield one epoch's batches.
+
+        Raises:
+            RuntimeError: If a picture that could be read before no longer can.
+        """
+        self._sampler.epoch = epoch
+        loaded = iter(self._loader)
+        for _ in range(self.steps):
+            try:
+                batch = next(loaded)
+            except ValueError as e:  # from a loading process it comes with that process's traceback
+                reason = str(e).rstrip().rpartition("\n")[2].removeprefix("ValueError: ")
+                raise RuntimeError(f"a picture that could be read before no longer can: {reason}") from e
+            yield batch[0], batch[1]
 
 
-def find_samples(folder: Path) -> tuple[list[tuple[Path, int]], list[str]]:
-    """List an image folder: ((path, label) pairs, class folder names in sorted order).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedData:
+    """What a training learns from and is judged by.
+
+    Attributes:
+        val: The pictures to judge by, in this process's share of them.
+        val_pixels: Those, prepared, uint8 (N, R, R, 3); None to read them each time.
+        num_val_images: Of all processes.
+    """
+
+    train: TrainingData
+    val: ImageSet
+    val_pixels: np.ndarray | None
+    num_val_images: int
+
+
+def load_data(
+    splits: Splits, resolution: int, batch_size: int, min_scale: float, seed: int, num_workers: int,
+    is_kept: bool, place: Place,
+) -> LoadedData:  # fmt: skip
+    """Read every picture once, leave out those that cannot be read, and say which.
+
+    Args:
+        is_kept: Hold decoded pictures in memory: 3 * side * side bytes each, and no decoding in every epoch.
 
     Raises:
-        ValueError: If there is no class folder, or an empty one.
+        ValueError: If a class has no readable picture, or those of training do not fill a batch.
     """
-    images = list_class_folders(folder)
-    empty = [name for label, name in enumerate(images.folders) if label not in set(images.labels)]
-    if empty:
-        raise ValueError(f"{folder}: class folder {empty[0]} holds no pictures; add some, or remove it")
-    return list(zip(images.paths, images.labels, strict=True)), list(images.folders)
+    threads = max(2, num_workers)
+    decoder = Decoder(resolution=resolution)
+    # Where pictures are kept, every process needs all of them; else each reads its share of them once.
+    decoded: list[Tensor] | None = [] if is_kept else None
+    indices = range(len(splits.train)) if is_kept else place.share(len(splits.train))
+    train = _without_unreadable(splits.train, _read(splits.train, indices, decoder, threads, decoded), place, is_kept)
+    check_batches(len(train), batch_size, place.num_processes)
 
-
-def drop_unreadable(samples: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
-    """Open every image's header; return the readable ones; the rest are named on stderr."""
-
-    def fault(sample: tuple[Path, int]) -> str | None:
-        try:
-            with Image.open(sample[0]) as image:
-                image.verify()
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-            return str(e)
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        faults = list(pool.map(fault, samples))
-    skipped = [SkippedImage(path=s[0], reason=f) for s, f in zip(samples, faults, strict=True) if f is not None]
-    for line in skipped_lines(skipped):
-        print(line, file=sys.stderr)
-    return [sample for sample, f in zip(samples, faults, strict=True) if f is None]
-
-
-def eval_images(samples: list[tuple[Path, int]], resolution: int) -> Tensor:
-    """Return what the model is judged on: pre-processed images, uint8 (N, 3, resolution, resolution)."""
     preprocess = Preprocess(resolution=resolution)
-
-    def load(sample: tuple[Path, int]) -> Tensor:
-        return torch.from_numpy(load_pixels(sample[0], preprocess)).permute(2, 0, 1)
-
-    with ThreadPoolExecutor() as pool:
-        return torch.stack(list(pool.map(load, samples)))
-
-
-def class_list(folder: Path, names: list[str]) -> list[dict[str, str]]:
-    """Return [{"id": folder name, "name": readable name}]; names come from classes.json in `folder` if it is there."""
-    known = read_class_names(folder)
-    return [{"id": name, "name": known.get(name, name)} for name in names]
-
-
-@dataclass(kw_only=True)
-class TrainingData:
-    """Pictures to learn from and pictures to judge by."""
-
-    classes: list[dict[str, str]]
-    loader: DataLoader
-    sampler: EpochSampler
-    augment: BatchAugment
-    val_images: Tensor
-    val_labels: Tensor
-    train_samples: list[tuple[Path, int]]
-    resolution: int
-
-    def calibration_pixels(self, count: int = 128) -> np.ndarray:
-        """Return training pictures spread over the classes, uint8 (count, R, R, 3), prepared as for evaluation."""
-        step = max(1, len(self.train_samples) // count)
-        chosen = self.train_samples[::step][:count]
-        return eval_images(chosen, self.resolution).permute(0, 2, 3, 1).numpy()
-
-    def evaluate(self, module: nn.Module, device: torch.device, use_bf16: bool) -> float:
-        module.eval()
-        correct = 0
-        with torch.inference_mode():
-            for images, labels in zip(self.val_images.split(100), self.val_labels.split(100), strict=True):
-                x = self.augment.normalise(images.to(device)).to(memory_format=torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
-                    correct += int((module(x).argmax(-1).cpu() == labels).sum())
-        return 100.0 * correct / len(self.val_labels)
-
-
-def load_data(config: TrainConfig, rank: int, world_size: int) -> TrainingData:
-    samples, names = find_samples(config.data / "train")
-    val_samples, val_names = find_samples(config.data / "val")
-    if names != val_names:
-        raise ValueError(f"train and val under {config.data} have different class folders; make them equal")
-    samples, val_samples = drop_unreadable(samples), drop_unreadable(val_samples)
-    if len(samples) < config.batch_size * world_size:
-        count = len(samples)
-        raise ValueError(f"{count} training images are fewer than one batch; use --batch-size {count} or less")
-    dataset = TrainImages(samples, config.resolution, config.augment.min_scale, config.seed, config.keep_decoded)
-    sampler = EpochSampler(len(samples), config.seed, rank, world_size)
-    val_images = eval_images(val_samples, config.resolution)
-    return TrainingData(
-        classes=class_list(config.data, names),
-        loader=make_loader(dataset, sampler, config.batch_size, config.num_workers),
-        sampler=sampler,
-        augment=BatchAugment(config.augment, IMAGENET_MEAN, IMAGENET_STD),
-        val_images=val_images,
-        val_labels=torch.tensor([label for _, label in val_samples]),
-        train_samples=samples,
-        resolution=config.resolution,
+    kept: list[np.ndarray] | None = [] if is_kept else None
+    share = place.share(len(splits.val))
+    faults = _read(splits.val, share, lambda path: load_pixels(path, preprocess), threads, kept)
+    val = _without_unreadable(splits.val, faults, place, is_known_to_all=False)
+    own = without(splits.val.take(share), (share.index(index) for index, _ in faults))
+    side = (resolution, resolution, 3)
+    return LoadedData(
+        train=TrainingData(TrainImages(train, decoder, min_scale, seed, decoded), place, batch_size, num_workers),
+        val=own,
+        val_pixels=None if kept is None else np.asarray(kept, np.uint8).reshape(-1, *side),
+        num_val_images=len(val),
     )
+
+
+def _read(images: ImageSet, indices: Iterable[int], read, threads: int, kept: list | None) -> list:
+    """Read some pictures; put them into `kept` unless it is None, return (index, why) of those that cannot be read."""
+    indices, faults = list(indices), []
+    found = read_pictures(images.take(indices), read, threads=threads)
+    for place, result in tqdm(
+        found, desc="reading", unit="picture", total=len(indices), disable=not sys.stderr.isatty()
+    ):
+        if isinstance(result, SkippedImage):
+            faults.append((indices[place], result))
+        elif kept is not None:
+            kept.append(result)
+    return faults
+
+
+def _without_unreadable(
+    images: ImageSet, faults: list[tuple[int, SkippedImage]], place: Place, is_known_to_all: bool
+) -> ImageSet:
+    """Return the readable pictures, the same in every process; the main one names the others on stderr."""
+    if not is_known_to_all:
+        faults = sorted(gather(faults), key=lambda fault: fault[0])
+    skipped = [image for _, image in faults]
+    if place.is_main:
+        for line in skipped_lines(skipped):
+            print(line, file=sys.stderr)
+    readable = without(images, (index for index, _ in faults))
+    check_no_class_is_empty(readable, skipped)
+    return readable

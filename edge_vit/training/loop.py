@@ -1,13 +1,11 @@
-"""One training run: phases of the epoch loop, its state on disk, its log."""
+"""The epoch loop of one training."""
 
 import copy
-import json
 import math
-import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +13,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from edge_vit.training.augment import BatchAugment
-from edge_vit.training.data import EpochSampler
-
-STATE_FILE = "last.pt"
-LOG_FILE = "log.jsonl"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoopConfig:
-    """How long and how fast to learn."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float = 0.05
-    warmup_epochs: float = 3.0
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.999
-    clip_grad: float = 5.0
-    distill_weight: float = 0.5
-    seed: int = 0
-    use_bf16: bool = False
-    log_every: int = 10
-
-    def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size", "log_every"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} {getattr(self, field)} is not allowed; use 1 or more")
-        if self.lr <= 0.0:
-            raise ValueError(f"lr {self.lr} is not allowed; use more than 0")
-        if not 0.0 <= self.ema_decay < 1.0:
-            raise ValueError(f"ema_decay {self.ema_decay} is not allowed; use 0 (off) up to, not including, 1")
+from edge_vit.training.config import Recipe
+from edge_vit.training.processes import Place, total, wrap
+from edge_vit.training.seeds import derive_seed, stream
+from edge_vit.training.state import append, restore_, trim_log, write_state
 
 
 @dataclass(kw_only=True)
@@ -57,34 +27,49 @@ class Run:
     """Everything that one run holds.
 
     Attributes:
-        model: What learns; may be wrapped for several processes. In training mode it returns logits or a pair of them.
+        model: What learns. In training mode it returns logits or a pair of them.
         averaged: Its exponential moving average, which is evaluated and saved; `model` itself when averaging is off.
-        on_epoch: Called before each epoch with its number; quantization-aware training freezes its ranges there.
-        evaluate: module -> top-1 accuracy in percent.
-        save_best: Called with the averaged module and its accuracy whenever that is the best so far.
+        steps: Batches in an epoch.
+        batches: epoch -> its batches, (uint8 (B, 3, R, R), labels (B,)).
+        evaluate: module -> top-1 accuracy in percent, over all processes.
+        save_best: Called in the main process with the averaged module, its accuracy, and whether it has not learnt
+            anything yet, whenever that is the best so far.
+        freeze: Fixes ranges for the last part of the run, `recipe.freeze_share`; None where there are none.
+        is_start_judged: Whether the model is good before it learns, so that a worse one must not replace it.
+        start_top1: Then, how good.
+        is_start_kept: Whether no epoch has been as good as the start so far.
     """
 
-    config: LoopConfig
+    recipe: Recipe
+    distill_weight: float
+    seed: int
+    use_bf16: bool
+    log_every: int
+    place: Place
     model: nn.Module
     optimizer: torch.optim.Optimizer
     averaged: nn.Module
-    loader: DataLoader
-    sampler: EpochSampler
+    steps: int
+    batches: Callable[[int], Iterator[tuple[Tensor, Tensor]]]
     augment: BatchAugment
     num_classes: int
     folder: Path
     device: torch.device
     evaluate: Callable[[nn.Module], float]
-    save_best: Callable[[nn.Module, float], None]
+    save_best: Callable[[nn.Module, float, bool], None]
     teacher: Callable[[Tensor], Tensor] | None = None
-    on_epoch: Callable[[int], None] | None = None
+    freeze: Callable[[], None] | None = None
+    is_start_judged: bool = False
     fingerprint: dict[str, Any]
     epoch: int = 0
     best_top1: float = -1.0
+    start_top1: float | None = None
+    is_start_kept: bool = False
+    is_frozen: bool = False
+    wrapped: nn.Module = field(init=False)
 
-    @property
-    def is_main(self) -> bool:
-        return self.sampler.rank == 0
+    def __post_init__(self) -> None:
+        self.wrapped = wrap(self.model, self.place, self.device)
 
 
 def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -104,73 +89,134 @@ def lr_factor(progress_epochs: float, epochs: int, warmup_epochs: float) -> floa
     return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
-def train(run: Run) -> float:
-    """Train to the last epoch, resuming from the state in `run.folder`; return the best top-1 in percent."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    _resume(run)
-    for epoch in range(run.epoch, run.config.epochs):
+def train(run: Run, state: Mapping[str, Any] | None) -> float:
+    """Train to the last epoch; return the best top-1 in percent.
+
+    Args:
+        state: What an earlier run left, see training/state.py; None starts anew.
+
+    Raises:
+        RuntimeError: If the loss is not finite, or something cannot be written.
+    """
+    if state is None:
+        _start(run)
+    else:
+        _resume(run, state)
+    for epoch in range(run.epoch, run.recipe.epochs):
         started = time.perf_counter()
         loss = _train_epoch(run, epoch)
         run.epoch = epoch + 1
-        images = len(run.loader) * run.config.batch_size * run.sampler.world_size
-        rate = images / (time.perf_counter() - started)
-        if run.is_main:
-            top1 = run.evaluate(run.averaged)
-            is_best = top1 > run.best_top1
-            if is_best:
-                run.best_top1 = top1
-                run.save_best(run.averaged, top1)
-            record = {"epoch": epoch, "loss": round(loss, 5), "top1": round(top1, 3), "best": round(run.best_top1, 3)}
-            _log(run, {**record, "images_per_s": round(rate, 1), "seconds": round(time.perf_counter() - started, 1)})
-            print(f"epoch {epoch} loss {loss:.4f} top-1 {top1:.2f} best {run.best_top1:.2f}", file=sys.stderr)
-            _save_state(run)
+        rate = run.steps * run.recipe.batch_size * run.place.num_processes / (time.perf_counter() - started)
+        top1 = run.evaluate(run.averaged)
+        _keep_best(run, top1)
+        record = {"epoch": epoch, "loss": round(loss, 5), "top1": round(top1, 3), "best": round(run.best_top1, 3)}
+        record |= {"images_per_s": round(rate, 1), "seconds": round(time.perf_counter() - started, 1)}
+        _say(run, record, f"epoch {epoch} loss {loss:.4f} top-1 {top1:.2f} best {run.best_top1:.2f}")
+        if run.place.is_main:
+            write_state(run.folder, _state(run))
         if dist.is_initialized():
             dist.barrier()
     return run.best_top1
 
 
+def _start(run: Run) -> None:
+    """Forget what an earlier run logged without reaching a state; judge what this one starts from."""
+    if run.place.is_main:
+        trim_log(run.folder, 0, 0)
+    if not run.is_start_judged:
+        return
+    top1 = run.evaluate(run.averaged)
+    run.start_top1 = run.best_top1 = top1
+    run.is_start_kept = True
+    if run.place.is_main:
+        run.save_best(run.averaged, top1, True)
+    _say(run, {"start_top1": round(top1, 3)}, f"start top-1 {top1:.2f}")
+
+
+def _resume(run: Run, state: Mapping[str, Any]) -> None:
+    restore_(state, run.folder, model=run.model, averaged=run.averaged, optimizer=run.optimizer)
+    run.epoch, run.best_top1 = state["epoch"], state["best_top1"]
+    run.start_top1, run.is_start_kept = state["start_top1"], state["is_start_kept"]
+    if run.place.is_main:
+        trim_log(run.folder, run.epoch, run.epoch * run.steps)
+        print(f"resumed after epoch {run.epoch - 1} in {run.folder}", file=sys.stderr)
+
+
+def _state(run: Run) -> dict[str, Any]:
+    return {
+        "fingerprint": run.fingerprint, "epoch": run.epoch, "best_top1": run.best_top1, "start_top1": run.start_top1,
+        "is_start_kept": run.is_start_kept, "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(), "averaged": run.averaged.state_dict(),
+    }  # fmt: skip
+
+
+def _keep_best(run: Run, top1: float) -> None:
+    # Of two that are as good, the trained one is better than the start, and the first epoch better than a later one.
+    if top1 > run.best_top1 or (run.is_start_kept and top1 == run.best_top1):
+        run.best_top1, run.is_start_kept = top1, False
+        if run.place.is_main:
+            run.save_best(run.averaged, top1, False)
+
+
+def _say(run: Run, record: Mapping[str, Any], line: str) -> None:
+    if run.place.is_main:
+        append(run.folder, record)
+        print(line, file=sys.stderr)
+
+
 def _train_epoch(run: Run, epoch: int) -> float:
-    config, steps = run.config, len(run.loader)
-    run.sampler.epoch = epoch
-    if run.on_epoch is not None:
-        run.on_epoch(epoch)
-    run.model.train()
-    total = 0.0
-    bar = tqdm(run.loader, desc=f"epoch {epoch}", unit="batch", disable=not run.is_main or not sys.stderr.isatty())
+    """Train one epoch; return the mean loss over all processes."""
+    recipe, rank = run.recipe, run.place.rank
+    run.wrapped.train()
+    sum_of_losses = 0.0
+    is_shown = run.place.is_main and sys.stderr.isatty()
+    bar = tqdm(run.batches(epoch), desc=f"epoch {epoch}", unit="batch", total=run.steps, disable=not is_shown)
     for i, (images, labels) in enumerate(bar):
-        step = epoch * steps + i
-        # One seed per step, so that a resumed run draws what the uninterrupted one would have drawn.
-        seed = config.seed * 1_000_003 + step * 64 + run.sampler.rank
-        torch.manual_seed(seed)
-        lr = config.lr * lr_factor(step / steps, config.epochs, config.warmup_epochs)
+        step = epoch * run.steps + i
+        _freeze_in_time(run, step)
+        lr = recipe.lr * lr_factor(step / run.steps, recipe.epochs, recipe.warmup_share * recipe.epochs)
         for group in run.optimizer.param_groups:
             group["lr"] = lr
-        loss = _train_step(run, images, labels, torch.Generator().manual_seed(seed))
+        # Seeds of each step, so that a resumed run draws what the uninterrupted one would have drawn.
+        torch.manual_seed(derive_seed("stochastic depth", run.seed, step, rank))
+        loss = _train_step(run, images, labels, stream("augmentation", run.seed, step, rank))
         _update_average(run, step)
-        total += loss
+        sum_of_losses += loss
         if not math.isfinite(loss):
             raise RuntimeError(f"loss is {loss} at step {step}; use a smaller --lr")
         bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        if run.is_main and i % config.log_every == 0:
-            _log(run, {"step": step, "loss": loss, "lr": lr})
-    return total / steps
+        if run.place.is_main and i % run.log_every == 0:
+            append(run.folder, {"step": step, "loss": loss, "lr": lr})
+    return sum_of_losses / run.steps
+
+
+def _freeze_in_time(run: Run, step: int) -> None:
+    """Fix the ranges once the run's last part begins; the processes then have less to average."""
+    first = round((1.0 - run.recipe.freeze_share) * run.steps * run.recipe.epochs)
+    if run.freeze is None or run.is_frozen or step < first:
+        return
+    run.freeze()
+    run.is_frozen = True
+    run.wrapped = run.model  # so that nothing of the old one hangs on the parameters any more
+    run.wrapped = wrap(run.model, run.place, run.device)
 
 
 def _train_step(run: Run, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-    config = run.config
+    """Learn from one batch; return the loss, the mean over all processes."""
+    recipe = run.recipe
     images = images.to(run.device, non_blocking=True).to(memory_format=torch.channels_last)
-    smoothing = config.label_smoothing
+    smoothing = recipe.label_smoothing
     targets = F.one_hot(labels.to(run.device), run.num_classes).float() * (1 - smoothing) + smoothing / run.num_classes
     x, targets = run.augment(images, targets, generator)
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=config.use_bf16):
-        output = run.model(x)
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.use_bf16):
+        output = run.wrapped(x)
     loss = _loss(run, x, output, targets)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    if config.clip_grad > 0.0:
-        nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_grad)
+    if recipe.clip_grad > 0.0:
+        nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip_grad)
     run.optimizer.step()
-    return float(loss.detach())
+    return float(total(loss.detach())) / run.place.num_processes
 
 
 def _loss(run: Run, x: Tensor, output: Tensor | tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
@@ -180,16 +226,15 @@ def _loss(run: Run, x: Tensor, output: Tensor | tuple[Tensor, Tensor], targets: 
     if run.teacher is None:
         return truth if logits is logits_dist else (truth + F.cross_entropy(logits_dist.float(), targets)) / 2
     taught = F.cross_entropy(logits_dist.float(), run.teacher(x).float().softmax(-1))
-    return (1.0 - run.config.distill_weight) * truth + run.config.distill_weight * taught
+    return (1.0 - run.distill_weight) * truth + run.distill_weight * taught
 
 
 @torch.no_grad()
 def _update_average(run: Run, step: int) -> None:
     if run.averaged is run.model:
         return
-    decay = min(run.config.ema_decay, (1 + step) / (10 + step))
-    source = run.model.module if hasattr(run.model, "module") else run.model
-    for ours, theirs in zip(run.averaged.state_dict().values(), source.state_dict().values(), strict=True):
+    decay = min(run.recipe.ema_decay, (1 + step) / (10 + step))
+    for ours, theirs in zip(run.averaged.state_dict().values(), run.model.state_dict().values(), strict=True):
         if ours.dtype.is_floating_point:
             ours.lerp_(theirs, 1.0 - decay)
         else:
@@ -199,48 +244,3 @@ def _update_average(run: Run, step: int) -> None:
 def make_average(model: nn.Module, decay: float) -> nn.Module:
     """Return the module that holds the moving average: a copy, or `model` itself when `decay` is 0."""
     return copy.deepcopy(model).eval().requires_grad_(False) if decay > 0.0 else model
-
-
-def _log(run: Run, record: dict[str, Any]) -> None:
-    with (run.folder / LOG_FILE).open("a") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def _save_state(run: Run) -> None:
-    model = run.model.module if hasattr(run.model, "module") else run.model
-    state = {
-        "fingerprint": run.fingerprint, "epoch": run.epoch, "best_top1": run.best_top1, "model": model.state_dict(),
-        "optimizer": run.optimizer.state_dict(), "averaged": run.averaged.state_dict(),
-    }  # fmt: skip
-    temporary = run.folder / (STATE_FILE + ".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, run.folder / STATE_FILE)
-
-
-def _resume(run: Run) -> None:
-    path = run.folder / STATE_FILE
-    if not path.exists():
-        (run.folder / LOG_FILE).unlink(missing_ok=True)
-        return
-    state = torch.load(path, map_location=run.device, weights_only=True)
-    differing = [key for key, value in run.fingerprint.items() if state["fingerprint"].get(key) != value]
-    if differing:
-        was = ", ".join(f"{key}={state['fingerprint'].get(key)}" for key in differing)
-        raise ValueError(f"{run.folder} holds a run with other settings ({was}); use them, or another --output-dir")
-    model = run.model.module if hasattr(run.model, "module") else run.model
-    model.load_state_dict(state["model"])
-    run.averaged.load_state_dict(state["averaged"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.epoch, run.best_top1 = state["epoch"], state["best_top1"]
-    if run.is_main:
-        _trim_log(run.folder / LOG_FILE, run.epoch, run.epoch * len(run.loader))
-        print(f"resumed after epoch {run.epoch - 1} from {path}", file=sys.stderr)
-
-
-def _trim_log(path: Path, epoch: int, step: int) -> None:
-    """Drop what an interrupted epoch logged; it will be trained again."""
-    if not path.exists():
-        return
-    records = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    kept = [r for r in records if r.get("epoch", -1) < epoch and r.get("step", -1) < step]
-    path.write_text("".join(json.dumps(record) + "\n" for record in kept))

@@ -2,14 +2,17 @@
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from calibration.dataset import BatchLoader, ImageSet, choose
+from calibration.preprocess import Preprocess
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.models import create_model, load_weights
 from edge_vit.models.checkpoint_io import read_checkpoint, write_checkpoint
@@ -21,77 +24,116 @@ from edge_vit.quantization.pipeline import build_float, pixel_batches
 from edge_vit.quantization.plan import make_plan
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.qat import QatModel
-from edge_vit.training.config import TrainConfig
-from edge_vit.training.data import TrainingData
+from edge_vit.training.batch_norm import share_batch_norms_
+from edge_vit.training.folders import Splits, check_same_classes
+from edge_vit.training.processes import Place
+from edge_vit.training.state import written
+
+NUM_CALIBRATION_PICTURES = 128
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Student:
-    """What learns, how it is saved, and what it does at the start of an epoch."""
+    """What learns and how it is saved.
+
+    Attributes:
+        save: (module, its top-1 in percent, whether it has not learnt anything yet) -> a file at `checkpoint`.
+        freeze: Fixes its ranges; None where it has none.
+    """
 
     model: nn.Module
     checkpoint: Path
-    save: Callable[[nn.Module, float], None]
-    on_epoch: Callable[[int], None] | None = None
+    save: Callable[[nn.Module, float, bool], None]
+    freeze: Callable[[], None] | None = None
 
 
-def _metadata(config: TrainConfig, data: TrainingData, top1: float) -> dict[str, Any]:
-    return {
-        "model": config.model, "resolution": config.resolution, "classes": data.classes, "top1": round(top1, 3),
-        "num_val_images": len(data.val_labels),
-    }  # fmt: skip
+def float_student(
+    name: str, resolution: int, classes: Sequence[dict[str, str]], weights: Path | None, drop_path: float | None,
+    folder: Path, num_val_images: int, place: Place,
+) -> Student:  # fmt: skip
+    """Create a variant with initial weights, or with those of a checkpoint, and let it learn in its training form.
 
-
-def float_student(config: TrainConfig, data: TrainingData) -> Student:
-    model = create_model(config.model, num_classes=len(data.classes), resolution=config.resolution)
-    if config.weights is not None:
+    Raises:
+        ValueError: If the variant, the resolution or the checkpoint does not fit.
+    """
+    model = create_model(name, num_classes=len(classes), resolution=resolution)
+    if weights is not None:
         # Tensors alone: a variant may start from a sibling with the same shapes, an edge variant from its original.
-        tensors, metadata = read_checkpoint(config.weights)
+        tensors, metadata = read_checkpoint(weights)
         report = load_weights(model, tensors)
-        origin = metadata.get("model", config.model)
-        tables = f"{len(report.resized)} tables resampled"
-        print(f"weights: {config.weights}, of {origin}, {report.naming} names, {tables}", file=sys.stderr)
+        origin = metadata.get("model", name)
+        if place.is_main:
+            tables = f"{len(report.resized)} tables resampled"
+            print(f"weights: {weights}, of {origin}, {report.naming} names, {tables}", file=sys.stderr)
     for module in model.modules():
-        if isinstance(module, DropPath) and config.drop_path is not None:
-            module.drop_prob = config.drop_path
-    checkpoint = config.output_dir / f"{config.model}_float.safetensors"
+        if isinstance(module, DropPath) and drop_path is not None:
+            module.drop_prob = drop_path
+    if place.num_processes > 1:
+        share_batch_norms_(model)
+    checkpoint = folder / f"{name}_float.safetensors"
 
-    def save(module: nn.Module, top1: float) -> None:
+    def save(module: nn.Module, top1: float, is_start: bool) -> None:
         tensors = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
-        write_checkpoint(checkpoint, compact(tensors), _metadata(config, data, top1) | {"form": "training"})
+        metadata = _metadata(name, resolution, classes, top1, num_val_images)
+        with written(checkpoint):
+            write_checkpoint(checkpoint, compact(tensors), metadata | {"form": "training"})
 
     return Student(model=model, checkpoint=checkpoint, save=save)
 
 
-def qat_student(config: TrainConfig, data: TrainingData) -> Student:
-    """Calibrate the float checkpoint, and make its deploy form learn with fake quantization from there."""
-    source = find_weights(config.model, str(config.weights), prefer_quantized=False)
-    float_model = build_float(config.model, source, config.resolution)
-    if len(float_model.classes) != len(data.classes):
-        raise ValueError(
-            f"{source.label} has {len(float_model.classes)} classes, {config.data} has {len(data.classes)}; "
-            "train the float model on this data first"
-        )
-    graph = export_graph(float_model.module, torch.zeros(1, config.resolution, config.resolution, 3))
-    print("calibrating", file=sys.stderr)
-    ranges = calibrate(graph, make_plan(graph), pixel_batches(data.calibration_pixels()))
-    example = torch.zeros(2, config.resolution, config.resolution, 3)
-    graph = export_graph(float_model.module, example, dynamic_batch=True)
+def qat_student(
+    name: str, resolution: int, splits: Splits, train: ImageSet, weights: Path, folder: Path, num_val_images: int,
+    place: Place,
+) -> Student:  # fmt: skip
+    """Calibrate a float checkpoint, and make its deploy form learn with fake quantization from there.
+
+    Args:
+        train: Readable training pictures; some of them choose where the ranges start.
+
+    Raises:
+        ValueError: If the checkpoint does not fit the variant, the resolution or the classes.
+    """
+    source = find_weights(name, str(weights), prefer_quantized=False)
+    # Both files of one model name the same classes: those that the float checkpoint has, where it names any.
+    classes = source.metadata.get("classes") or splits.classes
+    check_same_classes(splits, classes, source.label)
+    float_model = build_float(name, source, resolution)
+    if len(float_model.classes) != len(classes):
+        check_same_classes(splits, float_model.classes, source.label)
+    graph = export_graph(float_model.module, torch.zeros(2, resolution, resolution, 3), dynamic_batch=True)
     plan = make_plan(graph)
+    if place.is_main:
+        print("calibrating", file=sys.stderr)
+    ranges = calibrate(graph, plan, pixel_batches(_calibration_pixels(train, float_model.preprocess)))
     quantized = quantized_weight_names(plan)  # before fake quantization comes between operators and weights
     preprocess = float_model.preprocess
-    model = QatModel(graph, plan, ranges, preprocess.mean, preprocess.std)
-    checkpoint = config.output_dir / f"{config.model}_int8.safetensors"
-    float_copy = config.output_dir / f"{config.model}_float.safetensors"
+    model = QatModel(graph, plan, ranges, preprocess.mean, preprocess.std, num_processes=place.num_processes)
+    checkpoint = folder / f"{name}_int8.safetensors"
+    float_copy = folder / f"{name}_float.safetensors"
 
-    def save(module: nn.Module, top1: float) -> None:
+    def save(module: nn.Module, top1: float, is_start: bool) -> None:
         if source.path is not None and source.path.resolve() != float_copy.resolve():
-            shutil.copyfile(source.path, float_copy)
-        metadata = _metadata(config, data, top1) | {"precision": "int8_qat", "float_file": float_copy.name}
-        save_quantized(checkpoint, module.weights(), module.ranges(), quantized, metadata)
+            with written(float_copy):
+                shutil.copyfile(source.path, float_copy)
+        precision = "int8_ptq" if is_start else "int8_qat"
+        metadata = _metadata(name, resolution, classes, top1, num_val_images) | {"precision": precision}
+        with written(checkpoint):
+            save_quantized(
+                checkpoint, module.weights(), module.ranges(), quantized, metadata | {"float_file": float_copy.name}
+            )
 
-    def on_epoch(epoch: int) -> None:
-        if epoch >= config.epochs - config.freeze_epochs:
-            model.freeze_ranges()
+    return Student(model=model, checkpoint=checkpoint, save=save, freeze=model.freeze_ranges)
 
-    return Student(model=model, checkpoint=checkpoint, save=save, on_epoch=on_epoch)
+
+def _metadata(
+    name: str, resolution: int, classes: Sequence[dict[str, str]], top1: float, num_val_images: int
+) -> dict[str, Any]:
+    return {
+        "model": name, "resolution": resolution, "classes": list(classes), "top1": round(top1, 3),
+        "num_val_images": num_val_images,
+    }  # fmt: skip
+
+
+def _calibration_pixels(train: ImageSet, preprocess: Preprocess) -> np.ndarray:
+    """Return training pictures spread over the classes, uint8 (N, R, R, 3), prepared as for evaluation."""
+    return np.concatenate([batch.pixels for batch in BatchLoader(choose(train, NUM_CALIBRATION_PICTURES), preprocess)])

@@ -10,21 +10,23 @@ from torch import Tensor
 from edge_vit.layers.fuse import fuse
 from edge_vit.models import create_model, load_weights
 from edge_vit.models.checkpoint_io import read_checkpoint
+from edge_vit.training.folders import Splits, check_same_classes
 
 
-def load_teacher(path: Path, num_classes: int, device: torch.device, use_bf16: bool) -> Callable[[Tensor], Tensor]:
-    """Return what a checkpoint of this project says to normalised images (B, 3, R, R): logits (B, num_classes).
+def load_teacher(path: Path, splits: Splits, device: torch.device, use_bf16: bool) -> Callable[[Tensor], Tensor]:
+    """Return what a checkpoint of this project says to normalised images (B, 3, R, R): logits (B, classes).
 
     Raises:
-        ValueError: If it was trained for another number of classes.
+        ValueError: If it was trained for other classes.
     """
     _, metadata = read_checkpoint(path)
-    if "model" not in metadata or len(metadata["classes"]) != num_classes:
-        raise ValueError(f"teacher {path} is no checkpoint of edge_vit.train for these {num_classes} classes")
-    teacher = create_model(metadata["model"], num_classes=num_classes, resolution=metadata["resolution"])
+    if "model" not in metadata:
+        raise ValueError(f"teacher {path} is no checkpoint of edge_vit.train; train it with that command")
+    check_same_classes(splits, metadata["classes"], f"teacher {path}")
+    side = metadata["resolution"]
+    teacher = create_model(metadata["model"], num_classes=len(splits.classes), resolution=side)
     load_weights(teacher, path)
     deployed = fuse(teacher).to(device)
-    side = metadata["resolution"]
 
     @torch.no_grad()
     def teach(x: Tensor) -> Tensor:

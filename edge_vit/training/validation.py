@@ -1,0 +1,57 @@
+"""Judge a model on the validation pictures: every process its share, streamed."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from calibration.dataset import BatchLoader, ImageSet
+from calibration.preprocess import Preprocess
+from edge_vit.training.processes import total
+
+BATCH_SIZE = 100
+
+
+def pixel_batches(images: ImageSet, resolution: int, pixels: np.ndarray | None, threads: int) -> Iterator[tuple]:
+    """Yield prepared pictures, uint8 (B, R, R, 3), and their labels, int64 (B,).
+
+    Args:
+        pixels: The pictures as prepared before; None to read them now, which holds two batches in memory.
+
+    Raises:
+        RuntimeError: If a picture that could be read before no longer can.
+    """
+    if pixels is not None:
+        labels = np.asarray(images.labels, np.int64)
+        for start in range(0, len(pixels), BATCH_SIZE):
+            yield pixels[start : start + BATCH_SIZE], labels[start : start + BATCH_SIZE]
+        return
+    if not len(images):
+        return
+    loader = BatchLoader(images, Preprocess(resolution=resolution), batch_size=BATCH_SIZE, threads=threads)
+    for batch in loader:
+        yield batch.pixels, batch.labels
+    if loader.skipped:
+        gone = loader.skipped[0]
+        raise RuntimeError(f"a picture that could be read before no longer can: {gone.path}: {gone.reason}")
+
+
+@torch.inference_mode()
+def count_right(
+    module: nn.Module, batches: Iterator[tuple], normalise: Callable[[Tensor], Tensor], device: torch.device, bf16: bool
+) -> int:
+    """Return how many pictures of all processes `module` puts into their class.
+
+    Args:
+        batches: Of this process, as `pixel_batches` yields them.
+        normalise: uint8 (B, 3, R, R) -> what `module` takes.
+    """
+    module.eval()
+    right = torch.zeros((), dtype=torch.int64, device=device)
+    for pixels, labels in batches:
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = module(normalise(images))
+        right += (logits.argmax(-1) == torch.from_numpy(labels).to(device)).sum()
+    return int(total(right))
