@@ -1,13 +1,14 @@
 """A variant of a few thousand weights and a folder of small pictures, on which a training takes seconds.
 
-As a program it is the command `train` with that variant: python tiny_training.py ARGUMENTS; several commands after one
-another are separated by `--then`. STOP_BEFORE_EPOCH=N in front of one ends it there, as an interrupt does, and
-KILL_AT_STEP=N kills the process once that step is logged.
+As a program it is the command `train` with that variant. COPY_AFTER_EPOCH=N before its arguments copies the run's
+folder after that epoch, KILL_AT_STEP=N kills the process once that step is logged.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import sys
 
@@ -22,13 +23,22 @@ WHOLE_PICTURES = ["--color", "0", "--erase", "0", "--mix-prob", "0", "--drop-pat
 
 
 def register() -> None:
-    """Put the variant into the registry of this process."""
-    from edge_vit.models import registry
+    """Put the variant among those of this process."""
+    from edge_vit.models import names, registry
     from edge_vit.models.levit import LeViTConfig
 
     config = LeViTConfig(embed_dim=(32, 32, 32), key_dim=8, num_heads=(2, 2, 2), depths=(1, 1, 1))
     spec = dataclasses.replace(registry.get_spec("levit_128s"), name=NAME, config=config)
     registry._SPECS[NAME] = spec  # type: ignore[index]
+    names.VARIANT_NAMES = (*names.VARIANT_NAMES, NAME)
+
+
+def unregister() -> None:
+    """Take it out again."""
+    from edge_vit.models import names, registry
+
+    registry._SPECS.pop(NAME)  # type: ignore[attr-defined]
+    names.VARIANT_NAMES = tuple(name for name in names.VARIANT_NAMES if name != NAME)
 
 
 def write_pictures(root, classes=("blue", "red"), num_train=16, num_val=8, side=40):
@@ -63,60 +73,59 @@ def epochs(records):
     return [record for record in records if "epoch" in record]
 
 
-def run_commands(arguments) -> int:
-    """Run one command after another, as the module's docstring says; return the last one's exit code."""
-    from edge_vit import train
+@contextlib.contextmanager
+def copied_after_epoch(epoch):
+    """Within the block, a training's folder is copied to FOLDER_cut once its state after `epoch` is written.
 
-    code = 0
-    while arguments:
-        end = arguments.index("--then") if "--then" in arguments else len(arguments)
-        command, arguments = arguments[:end], arguments[end + 1 :]
-        what, _, number = command[0].partition("=")
-        if what == "STOP_BEFORE_EPOCH":
-            _run_until(int(number), command[1:])
-        elif what == "KILL_AT_STEP":
-            _run_and_kill(int(number), command[1:])
-        else:
-            code = train.main(command)
-    return code
-
-
-def _run_until(epoch, command) -> None:
-    """Run a command whose epochs end before `epoch`, in all processes at once."""
-    from edge_vit import train
+    The copy is what a training leaves that was killed right then.
+    """
     from edge_vit.training import loop
-    from edge_vit.training.processes import leave
 
-    whole = loop._train_epoch
+    write_state = loop.write_state
 
-    def stop(run, number):
-        if number == epoch:
-            raise KeyboardInterrupt
-        return whole(run, number)
+    def write_and_copy(folder, state):
+        write_state(folder, state)
+        if state["epoch"] == epoch + 1:
+            shutil.copytree(folder, folder.with_name(f"{folder.name}_cut"))
 
-    loop._train_epoch = stop
+    loop.write_state = write_and_copy
     try:
-        assert train.main(command) == 130
+        yield
     finally:
-        loop._train_epoch = whole
-        leave()
+        loop.write_state = write_state
 
 
-def _run_and_kill(step, command) -> None:
-    from edge_vit import train
+@contextlib.contextmanager
+def killed_at_step(step):
+    """Within the block, the process kills itself once that step is logged."""
     from edge_vit.training import loop
 
     append = loop.append
 
-    def kill(folder, record):
+    def append_and_kill(folder, record):
         append(folder, record)
         if record.get("step") == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    loop.append = kill
-    train.main(command)
+    loop.append = append_and_kill
+    try:
+        yield
+    finally:
+        loop.append = append
+
+
+def main(arguments) -> int:
+    """Run the command, as the module's docstring says; return its exit code."""
+    from edge_vit import train
+
+    what, _, number = arguments[0].partition("=")
+    ways = {"COPY_AFTER_EPOCH": copied_after_epoch, "KILL_AT_STEP": killed_at_step}
+    if what not in ways:
+        return train.main(arguments)
+    with ways[what](int(number)):
+        return train.main(arguments[1:])
 
 
 if __name__ == "__main__":
     register()
-    raise SystemExit(run_commands(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge_vit.models.names import check_name
 from edge_vit.training.config import DEFAULT_RESOLUTION, TrainConfig, TrainResult
 from edge_vit.training.folders import Splits, check_batches, fingerprint, list_splits
 from edge_vit.training.processes import Place, find_device, find_place, join, leave, use_bf16
@@ -22,6 +23,7 @@ def run(config: TrainConfig) -> TrainResult:
         ValueError: If a setting, the data, a checkpoint or the folder does not fit; the message says which.
         RuntimeError: If the loss is not finite, a file cannot be written, or a picture is gone.
     """
+    check_name(config.model)
     place = find_place()
     splits = list_splits(config.data)
     check_batches(len(splits.train), config.recipe.batch_size, place.num_processes)

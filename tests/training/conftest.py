@@ -4,18 +4,20 @@ import pytest
 import tiny_training as tiny
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _tiny_variant():
     tiny.register()
+    yield
+    tiny.unregister()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pictures(tmp_path_factory):
     """Two classes that differ in colour: 32 pictures to learn from, 16 to judge by."""
     return tiny.write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def command(pictures):
     """Return command(folder, *flags, data=...) -> the arguments of `train`."""
 
@@ -25,7 +27,7 @@ def command(pictures):
     return command
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def run(command):
     """Return run(folder, *flags, data=...) -> the log of a training that succeeds."""
     from edge_vit import train
@@ -37,13 +39,13 @@ def run(command):
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def finished(run, tmp_path_factory):
     """A float training of three epochs: its folder and its log."""
     folder = tmp_path_factory.mktemp("finished")
     return folder, run(folder, *tiny.LEARNS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def float_weights(finished):
     return finished[0] / f"{tiny.NAME}_float.safetensors"

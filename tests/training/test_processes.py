@@ -27,56 +27,60 @@ def test_the_place_is_what_torchrun_says(monkeypatch):
     assert list(place.share(20)) == [5, 13]
 
 
+def torchrun(*arguments):
+    """Run the command in two processes; return what they print."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(
+        [*launcher, "-m", "tiny_training", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("top-1") == 1, "one process speaks"
+    return done
+
+
 @pytest.fixture(scope="module")
 def folders(command, tmp_path_factory):
-    """Four trainings in one process with batches of 8, and in two with 4 each: float, QAT, and QAT stopped, resumed."""
+    """Trainings in one process with batches of 8, in two with 4 each: float, QAT, and QAT resumed after an epoch."""
     root = tmp_path_factory.mktemp("processes")
     commands = {}
     for number, batch_size in (("one", "8"), ("two", "4")):
-        qat = ["--qat", "--weights", str(root / "one" / "float" / FLOAT), "--lr", "1e-3"]
         common = [*LENGTH, "--batch-size", batch_size]
-        commands[number] = {
-            "float": command(root / number / "float", *common, "--lr", "4e-3"),
-            "qat": command(root / number / "qat", *common, *qat),
-            "resumed": command(root / number / "resumed", *common, *qat),
-        }
-    assert train.main(commands["one"]["float"]) == 0
-    assert train.main(commands["one"]["qat"]) == 0
-    two = commands["two"]
-    arguments = [*two["float"], "--then", *two["qat"], "--then", "STOP_BEFORE_EPOCH=1", *two["resumed"], "--then",
-                 *two["resumed"]]  # fmt: skip
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests")}
-    done = subprocess.run(
-        [*torchrun, "-m", "tiny_training", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=550,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("top-1") == 3, "one process speaks, once for each training that ended"
-    assert done.stderr.count("resumed after epoch 0") == 1 and done.stderr.count("calibrating") == 3
+        qat = [*common, "--qat", "--weights", str(root / "one" / "float" / FLOAT), "--lr", "1e-3"]
+        commands[number, "float"] = command(root / number / "float", *common, "--lr", "4e-3")
+        commands[number, "qat"] = command(root / number / "qat", *qat)
+        commands[number, "qat_cut"] = command(root / number / "qat_cut", *qat)
+    assert train.main(commands["one", "float"]) == 0
+    assert train.main(commands["one", "qat"]) == 0
+    torchrun(*commands["two", "float"])
+    assert torchrun("COPY_AFTER_EPOCH=0", *commands["two", "qat"]).stderr.count("calibrating") == 1
+    assert torchrun(*commands["two", "qat_cut"]).stderr.count("resumed after epoch 0") == 1
     return root
 
 
-@pytest.mark.parametrize(("name", "alone"), [("float", "float"), ("qat", "qat"), ("resumed", "qat")])
+@pytest.mark.parametrize(("name", "alone"), [("float", "float"), ("qat", "qat"), ("qat_cut", "qat")])
 def test_losses_and_accuracy_are_those_of_one_process(folders, name, alone):
     one, two = tiny.read_log(folders / "one" / alone), tiny.read_log(folders / "two" / name)
     assert sorted(tiny.losses(two)) == list(range(8)), "32 pictures in two batches of 4: four steps an epoch"
-    assert tiny.losses(two) == pytest.approx(tiny.losses(one), rel=2e-3)
+    assert tiny.losses(two) == pytest.approx(tiny.losses(one), rel=2e-5)
     assert [r["top1"] for r in tiny.epochs(two)] == pytest.approx([r["top1"] for r in tiny.epochs(one)], abs=100 / 16)
     assert one[0].get("start_top1") == two[0].get("start_top1")
 
 
 def test_the_weights_are_those_of_one_process(folders):
+    """Of matrices and kernels: a bias that a batch norm takes out again has no gradient but the rounding of sums."""
     states = [torch.load(folders / number / "float" / "last.pt", weights_only=True) for number in ("one", "two")]
     for part in ("model", "averaged"):
-        for key, value in states[0][part].items():
-            torch.testing.assert_close(
-                states[1][part][key], value, rtol=1e-2, atol=1e-3, msg=lambda m, key=key: key + m
-            )
+        one, two = (state[part] for state in states)
+        matrices = [key for key, value in one.items() if value.ndim > 1 and not key.endswith("table")]
+        assert len(matrices) > 20
+        for key in matrices:
+            torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=5e-4, msg=lambda m, key=key: f"{key}: {m}")
     assert states[1]["model"]["stem.0.norm.num_batches_tracked"] == 8
 
 
 def test_a_resumed_training_ends_as_the_whole_one(folders):
-    whole, resumed = (read_checkpoint(folders / "two" / name / INT8) for name in ("qat", "resumed"))
+    whole, resumed = (read_checkpoint(folders / "two" / name / INT8) for name in ("qat", "qat_cut"))
     assert whole[1] == resumed[1]
     assert all(torch.equal(value, resumed[0][key]) for key, value in whole[0].items())

@@ -60,12 +60,13 @@ def test_misuse_is_refused_before_torch_loads(pictures, tmp_path):
         (["--epochs", "2", "--warmup-epochs", "3"], "3 epochs of warm-up leave nothing of 2"),
         (["--qat"], "--qat starts from a float checkpoint"),
         (["--data", str(tmp_path / "no_val_red")], "only train has red; give both the same class folders"),
+        (["--num-workers", "-1"], "num_workers -1 is not allowed"),
         (["--data", str(tmp_path / "one")], "train has one class, blue; training needs two classes or more"),
         (["--data", str(tmp_path / "nowhere")], f"{tmp_path / 'nowhere' / 'train'}: no such folder"),
         (["--output-dir", str(tmp_path / "file")], "file takes no files (File exists)"),
         (["--output-dir", str(tmp_path / "file" / "below")], "below takes no files (Not a directory)"),
     ]
-    common = [*tiny.COMMON, "--data", str(pictures), "--output-dir", str(tmp_path / "runs" / "new")]
+    common = ["levit_128s", *tiny.COMMON[1:], "--data", str(pictures), "--output-dir", str(tmp_path / "runs" / "new")]
     code = f"""
 import contextlib, io, json, sys
 from edge_vit import train
