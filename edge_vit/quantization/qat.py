@@ -51,7 +51,7 @@ class ActivationFakeQuant(nn.Module):
         zero_point = self.zero_point.clamp(_QMIN, _QMAX)
         grad_factor = (x.numel() * self.num_processes * _QMAX) ** -0.5
         if x.is_cuda:
-            return LearntGrid.apply(x, scale, zero_point, grad_factor)
+            return LearntGrid.apply(x, scale, zero_point, grad_factor)  # type: ignore[no-any-return, no-untyped-call]
         return torch._fake_quantize_learnable_per_tensor_affine(x, scale, zero_point, _QMIN, _QMAX, grad_factor)
 
     def freeze(self) -> None:

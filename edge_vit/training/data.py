@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,7 +173,7 @@ def load_data(
     )
 
 
-def _read(images: ImageSet, indices: Iterable[int], read, threads: int, kept: list | None) -> list:
+def _read(images: ImageSet, indices: Iterable[int], read: Any, threads: int, kept: list[Any] | None) -> list[Any]:
     """Read some pictures; put them into `kept` unless it is None, return (index, why) of those that cannot be read."""
     indices, faults = list(indices), []
     found = read_pictures(images.take(indices), read, threads=threads)

@@ -1,6 +1,7 @@
 """Judge a model on the validation pictures: every process its share, streamed."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from edge_vit.training.processes import total
 BATCH_SIZE = 100
 
 
-def pixel_batches(images: ImageSet, resolution: int, pixels: np.ndarray | None, threads: int) -> Iterator[tuple]:
+def pixel_batches(
+    images: ImageSet, resolution: int, pixels: np.ndarray | None, threads: int
+) -> Iterator[tuple[Any, Any]]:
     """Yield prepared pictures, uint8 (B, R, R, 3), and their labels, int64 (B,).
 
     Args:
@@ -39,7 +42,11 @@ def pixel_batches(images: ImageSet, resolution: int, pixels: np.ndarray | None, 
 
 @torch.inference_mode()
 def count_right(
-    module: nn.Module, batches: Iterator[tuple], normalise: Callable[[Tensor], Tensor], device: torch.device, bf16: bool
+    module: nn.Module,
+    batches: Iterator[tuple[Any, Any]],
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device,
+    bf16: bool,
 ) -> int:
     """Return how many pictures of all processes `module` puts into their class.
 
