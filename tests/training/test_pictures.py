@@ -9,7 +9,7 @@ import pytest
 import tiny_training as tiny
 from PIL import Image
 
-from calibration.dataset import BatchLoader, list_class_folders
+from calibration.dataset import BatchLoader, list_class_folders, list_images
 from calibration.preprocess import Preprocess, load_pixels, load_rgb, resize_and_crop, resize_shorter
 from edge_vit.deployment.pictures import load_pictures
 from edge_vit.training.data import Decoder, load_data
@@ -57,7 +57,7 @@ def test_accuracy_calibration_and_verification_read_what_classify_reads(data, ex
     for batch in BatchLoader(images, PREPROCESS, batch_size=7):
         for path, pixels in zip(batch.paths, batch.pixels, strict=True):
             np.testing.assert_array_equal(pixels, expected[path.name], err_msg=path.name)
-    verified = load_pictures(data / "val", PREPROCESS, 1000)
+    verified = load_pictures(list_images(data / "val"), PREPROCESS, 1000)
     assert not verified.skipped and len(verified.pixels) == len(expected)
     wanted = sorted(pixels.tobytes() for pixels in expected.values())
     assert sorted(pixels.tobytes() for pixels in verified.pixels) == wanted
