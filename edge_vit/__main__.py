@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import edge_vit
 
@@ -70,7 +71,7 @@ def completion(shell: str) -> str:
     return shtab.complete(_parser_of_all(shtab.FILE), shell)
 
 
-def _parser_of_all(files: dict[str, str]) -> argparse.ArgumentParser:
+def _parser_of_all(files: dict[str, Any]) -> argparse.ArgumentParser:
     """Return one parser with every command below it, its names as choices; it only serves completion."""
     from edge_vit.deployment.targets import ALL, target_names
     from edge_vit.models.names import VARIANT_NAMES
