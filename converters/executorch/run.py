@@ -11,6 +11,7 @@ from converters.trial import crash_of
 
 # Where a program says what it is: a flatbuffer of ExecuTorch's schema, in one of its versions.
 _IDENTIFIER = slice(4, 6), b"ET"
+_HEADER_BYTES = 64  # which the loader reads first
 
 
 def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -27,7 +28,7 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     except ImportError as e:
         raise ImportError("running .pte files needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
     data = path.read_bytes()
-    if data[_IDENTIFIER[0]] != _IDENTIFIER[1]:
+    if len(data) < _HEADER_BYTES or data[_IDENTIFIER[0]] != _IDENTIFIER[1]:
         raise ValueError(f"{path}: no ExecuTorch program, or a damaged one; convert again")
     # Its loader checks tables and not what delegates hold: there it aborts.
     crash = crash_of(lambda: Runtime.get().load_program(data).load_method("forward"))

@@ -1,67 +1,17 @@
-"""Artefacts small enough to write by hand: a classifier whose logits are a linear function of the mean colour."""
+"""Artefacts small enough to write by hand."""
 
 from pathlib import Path
 
-import numpy as np
+import mean_color
 import pytest
-from small_tflite import T, build
-
-from converters import manifest as m
-
-SIDE = 8
 
 
 @pytest.fixture
 def write_artefact(tmp_path):
-    """Return write(name, weights (C, 3), bias (C,), ids, precision): a .tflite for pixels, with its manifest."""
+    """Return write(name, weights (C, 3), bias (C,), ids, precision): a .tflite of the mean colour and its manifest."""
 
-    def write(name, weights, bias, ids, precision="fp32") -> Path:
-        path = tmp_path / name
-        path.write_bytes(_flatbuffer(np.asarray(weights, np.float32), np.asarray(bias, np.float32)))
-        m.save(_manifest(path, ids, precision), path)
-        return path
+    def write(name, *arguments) -> Path:
+        return mean_color.write(tmp_path / name, *arguments)
 
     pytest.importorskip("ai_edge_litert", reason="needs edge_vit[tflite]")
     return write
-
-
-def _flatbuffer(weights: np.ndarray, bias: np.ndarray) -> bytes:
-    """CAST uint8 -> float32, MEAN over the grid, FULLY_CONNECTED."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    cast = schema.CastOptionsT()
-    cast.inDataType, cast.outDataType = schema.TensorType.UINT8, schema.TensorType.FLOAT32
-    tensors = {
-        "image": T((1, SIDE, SIDE, 3), "uint8"), "floats": (1, SIDE, SIDE, 3), "axes": np.array([1, 2], np.int32),
-        "color": (1, 3), "weights": weights, "bias": bias, "logits": (1, len(bias)),
-    }  # fmt: skip
-    operators = [
-        ("CAST", ["image"], ["floats"], cast),
-        ("MEAN", ["floats", "axes"], ["color"], schema.ReducerOptionsT()),
-        ("FULLY_CONNECTED", ["color", "weights", "bias"], ["logits"], schema.FullyConnectedOptionsT()),
-    ]
-    return build(tensors, operators)
-
-
-def _manifest(path: Path, ids, precision: str) -> m.Manifest:
-    return m.Manifest(
-        model="mean_color",
-        precision=precision,
-        target="tflite",
-        backend="xnnpack",
-        weights=m.WeightsInfo(source="written by hand", sha256=None),
-        classes=tuple(m.ClassLabel(id=label, name=f"the {label} one") for label in ids),
-        input=m.InputInfo(
-            name="image", layout="NHWC", shape=(1, SIDE, SIDE, 3), dtype="uint8", value_range=(0.0, 255.0), color="RGB",
-            resize=SIDE, interpolation="bilinear", crop_pct=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
-            normalization="inside",
-        ),
-        output=m.OutputInfo(name="logits", shape=(1, len(ids)), dtype="float32", kind="logits"),
-        file=m.describe_file(path),
-        operators=m.OperatorsInfo(counts={}, quantize=0, dequantize=0, float_islands=()),
-        delegated_nodes=None,
-        total_nodes=3,
-        verification=None,
-        verification_reason="written by hand",
-        command="none",
-    )  # fmt: skip
