@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from edge_vit.models.published import LICENCES
 from edge_vit.models.registry import create_model, get_spec, image_size, list_models
 
 _RANDOM_FILLS = frozenset({Tensor.normal_, Tensor.uniform_, nn.init.kaiming_uniform_, nn.init.uniform_})
-_HEAD_PREFIXES = ("head.", "head_dist.", "norm.")  # what a backbone leaves off
+_HEADS = ("head.", "head_dist.")  # what depends on the classes
+_HEAD_PREFIXES = (*_HEADS, "norm.")  # what a backbone that gives maps leaves off
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,7 @@ class LoadReport:
         metadata: This project's metadata; {} in foreign files.
         licence: Of weights that the authors' names give away as published ones; "" for own names.
         notes: How the state dict was found in what a trainer saved, line by line.
+        left_out: Keys of the checkpoint's heads, in this project's names, that were not loaded.
     """
 
     naming: str
@@ -39,6 +41,7 @@ class LoadReport:
     metadata: Mapping[str, Any]
     licence: str
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class WithoutRandomValues(TorchFunctionMode):
@@ -100,41 +103,105 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Checkpoint |
         ValueError: If a key is missing or unexpected, or a shape differs (position tables
             excepted: these are resampled).
     """
-    name = model.variant
-    assert isinstance(name, str)
-    metadata: Mapping[str, Any] = {}
-    notes: tuple[str, ...] = ()
     if isinstance(source, Mapping):
-        tensors, label = dict(source), "state dict"
-    else:
-        checkpoint = source if isinstance(source, Checkpoint) else Checkpoint(source)
-        checkpoint.require_model(name)
-        tensors, metadata, notes = checkpoint.tensors, checkpoint.metadata, checkpoint.notes
-        label = f"checkpoint {checkpoint.path}"
-    renamed = get_spec(name).remap(tensors, model.config)
+        return _load_(model, _named(model, source, "state dict"))
+    checkpoint = source if isinstance(source, Checkpoint) else Checkpoint(source)
+    checkpoint.require_model(str(model.variant))
+    return _load_(model, _named(model, checkpoint.tensors, f"checkpoint {checkpoint.path}"), checkpoint)
+
+
+def load_backbone(
+    model: nn.Module,
+    source: str | os.PathLike[str] | Checkpoint,
+    classes: Sequence[Mapping[str, str]] | None = None,
+) -> LoadReport:
+    """Load all but the head of a checkpoint, strictly; the head too where it tells the same classes apart.
+
+    Where the classes differ, every head of the model, with its batch norm, keeps the values that it has, and the
+    report's `left_out` names the checkpoint's. A checkpoint of a variant with the same shapes fits: an edge variant may
+    start from its original.
+
+    Args:
+        model: As `create_model` gives it.
+        source: A path or an opened checkpoint, in any naming that `load_weights` takes.
+        classes: [{"id": ..., "name": ...}], in the order of the model's outputs. The head is loaded if the checkpoint
+            lists the same ids in the same order. None: it is loaded if it has as many classes.
+
+    Raises:
+        ValueError: If a key is missing or unexpected, a shape differs (position tables excepted), or there is no head.
+    """
+    checkpoint = source if isinstance(source, Checkpoint) else Checkpoint(source)
+    found = _named(model, checkpoint.tensors, f"checkpoint {checkpoint.path}")
+    state = model.state_dict()
+    head = {key: value for key, value in found.tensors.items() if key.startswith(_HEADS) and key in state}
+    if not any(value.dim() == 2 for value in head.values()):
+        wanted = ", ".join(key for key, value in state.items() if key.startswith(_HEADS) and value.dim() == 2)
+        raise ValueError(f"{found.label} has no head ({wanted}); give a checkpoint of a classifier")
+    theirs = checkpoint.metadata.get("classes")
+    is_same = classes is None or (theirs is not None and [c["id"] for c in theirs] == [c["id"] for c in classes])
+    ours = {key: value.shape for key, value in state.items() if key.startswith(_HEADS) and not _is_counter(key)}
+    if is_same and ours == {key: value.shape for key, value in head.items()}:
+        return _load_(model, found, checkpoint)
+    return _load_(model, found, checkpoint, left_out=tuple(head))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Named:
+    """A state dict in this project's names, and what to call it.
+
+    Attributes:
+        given: The same in the names that it came with.
+    """
+
+    tensors: dict[str, Tensor]
+    given: Mapping[str, Tensor]
+    naming: str
+    label: str
+
+
+def _named(model: nn.Module, tensors: Mapping[str, Tensor], label: str) -> _Named:
+    renamed = get_spec(str(model.variant)).remap(dict(tensors), model.config)
     naming = _naming(tensors, renamed)
     if isinstance(model, FeatureModel):
         renamed = {key: value for key, value in renamed.items() if not key.startswith(_HEAD_PREFIXES)}
-    expected = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
-    if set(expected) != set(renamed):
-        raise ValueError(_other_keys(label, name, set(expected), set(renamed), tensors))
+    return _Named(tensors=renamed, given=tensors, naming=naming, label=label)
+
+
+def _load_(
+    model: nn.Module, found: _Named, checkpoint: Checkpoint | None = None, left_out: tuple[str, ...] = ()
+) -> LoadReport:
+    """Load a state dict strictly, but for some keys of heads; the model's heads then stay as they are."""
+    name, label = str(model.variant), found.label
+    expected = {key: value for key, value in model.state_dict().items() if not _is_counter(key)}
+    if left_out:
+        expected = {key: value for key, value in expected.items() if not key.startswith(_HEADS)}
+    tensors = {key: value for key, value in found.tensors.items() if key not in left_out}
+    if set(expected) != set(tensors):
+        raise ValueError(_other_keys(label, name, set(expected), set(tensors), found.given))
     resized = []
-    for key, value in renamed.items():
+    for key, value in tensors.items():
         if key.endswith("bias.table") and value.shape != expected[key].shape:
-            renamed[key] = resize_bias_table(value, round(expected[key].shape[1] ** 0.5))
+            tensors[key] = resize_bias_table(value, round(expected[key].shape[1] ** 0.5))
             resized.append(key)
-        if renamed[key].shape != expected[key].shape:
+        if tensors[key].shape != expected[key].shape:
             raise ValueError(
                 f"{label}: {key} has shape {tuple(value.shape)}, {name} needs {tuple(expected[key].shape)}; "
-                f"is it another variant, or another number of classes?{_fitting_hint(tensors)}"
+                f"is it another variant, or another number of classes?{_fitting_hint(found.given)}"
             )
-        if not torch.isfinite(renamed[key].float()).all():
+        if not torch.isfinite(tensors[key].float()).all():
             raise ValueError(f"{label}: {key} holds NaN or infinity; the file is damaged, get it again")
-    model.load_state_dict({key: value.float() for key, value in renamed.items()}, strict=False)
-    licence = "" if naming == "own" else LICENCES[get_spec(name).family]
+    model.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
+    licence = "" if found.naming == "own" else LICENCES[get_spec(name).family]
     if "NON-COMMERCIAL" in licence:
         print(f"{name}: weights under the {licence}", file=sys.stderr)
-    return LoadReport(naming=naming, resized=tuple(resized), metadata=metadata, licence=licence, notes=notes)
+    return LoadReport(
+        naming=found.naming,
+        resized=tuple(resized),
+        metadata={} if checkpoint is None else checkpoint.metadata,
+        licence=licence,
+        notes=() if checkpoint is None else checkpoint.notes,
+        left_out=left_out,
+    )
 
 
 def fitting_variants(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -157,7 +224,7 @@ def _misfit(tensors: Mapping[str, Tensor], name: str) -> str:
     got = spec.remap(dict(tensors), spec.config)
     with torch.device("meta"):
         state = create_model(name).state_dict()
-    expected = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    expected = {key: value for key, value in state.items() if not _is_counter(key)}
     for key in sorted(expected.keys() ^ got.keys()):
         return key
     for key, value in expected.items():
@@ -166,6 +233,10 @@ def _misfit(tensors: Mapping[str, Tensor], name: str) -> str:
         if got[key].dim() != value.dim() or got[key].shape[skip:] != value.shape[skip:]:
             return key
     return ""
+
+
+def _is_counter(key: str) -> bool:
+    return key.endswith("num_batches_tracked")
 
 
 def _naming(tensors: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> str:
