@@ -1,4 +1,4 @@
-"""Run an artefact from Python, whatever its runtime: RGB pixels in, float logits out."""
+"""Run an artefact from Python, whatever its runtime: RGB pixels in, float logits or probabilities out."""
 
 import importlib
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Artefact:
             images: RGB pixels, (B, H, W, 3), uint8, any B; H and W as the manifest says.
 
         Returns:
-            Logits, (B, classes), float32.
+            Logits or probabilities, as the manifest's `output.kind` says, (B, classes), float32.
         """
         info = self.manifest.input
         if images.dtype != np.uint8 or images.shape[1:] != (info.height, info.width, 3):
@@ -42,10 +42,10 @@ class Artefact:
             raise ValueError(f"{len(images)} images do not fill batches of {step}, which this artefact was made for")
         inputs = to_input(images, info)
         classes = len(self.manifest.classes)
-        logits = [np.zeros((0, classes))]
+        outputs = [np.zeros((0, classes))]
         for start in range(0, len(images), step):
-            logits.append(self._checked_call(inputs[start : start + step]).reshape(step, classes))
-        return np.concatenate(logits).astype(np.float32)
+            outputs.append(self._checked_call(inputs[start : start + step]).reshape(step, classes))
+        return np.concatenate(outputs).astype(np.float32)
 
     def _checked_call(self, inputs: np.ndarray) -> np.ndarray:
         """Run one batch; where the file takes or gives something else than its manifest says, say so."""
@@ -99,6 +99,12 @@ def load_artefact(manifest: Manifest, path: str | Path, threads: int = 1) -> Art
     module, function = RUNNERS[path.suffix].split(":")
     load = getattr(importlib.import_module(module), function)
     return Artefact(manifest, load(path, threads))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits, (..., classes), into probabilities, which add up to 1; float64."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def to_input(images: np.ndarray, info: InputInfo) -> np.ndarray:

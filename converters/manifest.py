@@ -74,12 +74,12 @@ class InputInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputInfo:
-    """What comes out."""
+    """What comes out: logits, or probabilities that add up to 1."""
 
     name: str
     shape: tuple[int, ...]
     dtype: Literal["float32", "float16", "int8", "uint8"]
-    kind: Literal["logits"]
+    kind: Literal["logits", "probabilities"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def _report(result: AccuracyResult) -> list[str]:
         f"  drop       {overall.drop_points:.2f} points, 95% interval {low:.2f} to {high:.2f} "
         f"({overall.losses} lost, {overall.gains} won, McNemar p = {overall.mcnemar_p:.2g})",
         f"  agreement  {100 * overall.agreement:.2f}% same top-1",
-        f"  logits     {overall.sqnr_db:.1f} dB over quantization noise; margin of the true class "
+        f"  {result.compared:<10} {overall.sqnr_db:.1f} dB over quantization noise; margin of the true class "
         f"{overall.float_margin:.2f} in float, {overall.margin_change:+.3f} here",
     ]
     return lines + ([f"{result.verdict.outcome}: {result.verdict.message}"] if result.verdict else [])

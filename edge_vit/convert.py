@@ -48,6 +48,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--raw-weights", action="store_true", help="of a file with raw and averaged weights take the raw ones"
     )
+    parser.add_argument(
+        "--output", choices=("logits", "probabilities"), default="logits",
+        help="what the file gives; apps that know nothing of a model expect probabilities (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--resolution", type=int, metavar="R", help="input side in pixels; default: as trained")
     parser.add_argument("--output-dir", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
     parser.add_argument("--explain", action="store_true", help="show in which layers int8 loses accuracy")

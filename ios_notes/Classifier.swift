@@ -78,7 +78,9 @@ actor Classifier {
     nonisolated let manifest: ModelManifest
     private let model: MLModel
     private let imageInput: String
-    private let logitsOutput: String
+    /// A model gives logits or, converted with `--output probabilities`, probabilities by label alone.
+    private let logitsOutput: String?
+    private let probabilitiesOutput: String?
 
     /// Load a model of the app's bundle. The first time on a device Core ML also specializes it, which takes seconds.
     init(named name: String, computeUnits: MLComputeUnits = .all, bundle: Bundle = .main) async throws {
@@ -96,11 +98,13 @@ actor Classifier {
         let description = model.modelDescription
         let images = description.inputDescriptionsByName.filter { $0.value.type == .image }
         let arrays = description.outputDescriptionsByName.filter { $0.value.type == .multiArray }
-        guard let image = images.keys.first, images.count == 1, let logits = arrays.keys.first, arrays.count == 1 else {
-            throw ClassifierError.unusable("\(name) does not take one picture and give one list of logits")
+        let probabilities = description.predictedProbabilitiesName
+        guard let image = images.keys.first, images.count == 1, arrays.count == 1 || probabilities != nil else {
+            throw ClassifierError.unusable("\(name) does not take one picture and give logits or probabilities")
         }
         imageInput = image
-        logitsOutput = logits
+        logitsOutput = arrays.count == 1 ? arrays.keys.first : nil
+        probabilitiesOutput = probabilities
     }
 
     /// Classify a picture and return its most probable classes, the best first.
@@ -114,10 +118,17 @@ actor Classifier {
         let begin = clock.now
         let output = try await model.prediction(from: input)
         let inference = clock.now - begin
-        guard let logits = output.featureValue(for: logitsOutput)?.multiArrayValue else {
-            throw ClassifierError.unusable("\(manifest.model) gave no logits")
+        if let name = logitsOutput, let logits = output.featureValue(for: name)?.multiArrayValue {
+            return Classification(top: try top(count, of: logits), inference: inference)
         }
-        return Classification(top: try top(count, of: logits), inference: inference)
+        guard let name = probabilitiesOutput,
+            let shares = output.featureValue(for: name)?.dictionaryValue as? [String: NSNumber]
+        else {
+            throw ClassifierError.unusable("\(manifest.model) gave neither logits nor probabilities")
+        }
+        let best = shares.sorted { $0.value.doubleValue > $1.value.doubleValue }.prefix(count)
+        let top = best.map { Prediction(label: $0.key, probability: $0.value.doubleValue) }
+        return Classification(top: top, inference: inference)
     }
 
     /// Measure latency on one picture; returns p50 and p90 in milliseconds.

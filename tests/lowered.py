@@ -15,9 +15,11 @@ from torch import nn
 
 from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from converters.artefact import RUNNERS
+from converters.card import ModelCard
 from converters.grids import compare_operators, read_operators
 from converters.manifest import OperatorsInfo
 from converters.passes.grids import read as read_graph
+from converters.passes.softmax import ends_in_softmax
 from converters.result import ConversionResult
 from converters.sqnr import sqnr_db
 from edge_vit.deployment.targets import TARGETS, Request
@@ -50,6 +52,7 @@ class Lowered:
     module: nn.Module
     pictures: np.ndarray
     precision: str = "fp32"
+    output: str = "logits"
     result: ConversionResult | None = None
     outputs: np.ndarray | None = None
 
@@ -73,12 +76,21 @@ class Lowered:
         ranges = round_scales_(graph, plan, calibrate(graph, plan, pixel_batches(self.pictures)))
         return replace(self, module=quantize_graph(graph, plan, ranges), precision="int8")
 
-    def to(self, target: str, folder: Path, backend: str | None = None) -> "Lowered":
+    def probabilities(self) -> "Lowered":
+        """End in a softmax; of an int8 graph it stays outside of the integers."""
+        return replace(self, module=ends_in_softmax(self.module), output="probabilities")
+
+    def to(
+        self,
+        target: str,
+        folder: Path,
+        backend: str | None = None,
+        card: ModelCard = ModelCard(),  # noqa: B008
+    ) -> "Lowered":
         """Write the file; `backend` is the target's first by default."""
         key = next(k for k in TARGETS if k[0] == target and backend in (None, k[1]))
         spec = TARGETS[key]
-        classes = ()
-        options = spec.options(Request(precision=self.precision, classes=classes, description="a test"))
+        options = spec.options(Request(precision=self.precision, output=self.output, card=card))
         path = folder / f"{target}_{self.precision}{spec.suffix}"
         example = (torch.zeros(1, *self.pictures.shape[1:]),)
         result = importlib.import_module(spec.module).convert(self.module, example, path, options=options)

@@ -10,15 +10,15 @@ from converters import manifest as m
 SIDE = 8
 
 
-def write(path: Path, weights, bias, ids, precision: str = "fp32") -> Path:
+def write(path: Path, weights, bias, ids, precision: str = "fp32", kind: str = "logits") -> Path:
     """Write a .tflite for pixels and its manifest; weights (C, 3), bias (C,)."""
-    path.write_bytes(flatbuffer(np.asarray(weights, np.float32), np.asarray(bias, np.float32)))
-    m.save(_manifest(path, ids, precision), path)
+    path.write_bytes(flatbuffer(np.asarray(weights, np.float32), np.asarray(bias, np.float32), kind))
+    m.save(_manifest(path, ids, precision, kind), path)
     return path
 
 
-def flatbuffer(weights: np.ndarray, bias: np.ndarray) -> bytes:
-    """CAST uint8 -> float32, MEAN over the grid, FULLY_CONNECTED."""
+def flatbuffer(weights: np.ndarray, bias: np.ndarray, kind: str = "logits") -> bytes:
+    """CAST uint8 -> float32, MEAN over the grid, FULLY_CONNECTED, and SOFTMAX for probabilities."""
     from ai_edge_litert import schema_py_generated as schema
 
     cast = schema.CastOptionsT()
@@ -32,10 +32,15 @@ def flatbuffer(weights: np.ndarray, bias: np.ndarray) -> bytes:
         ("MEAN", ["floats", "axes"], ["color"], schema.ReducerOptionsT()),
         ("FULLY_CONNECTED", ["color", "weights", "bias"], ["logits"], schema.FullyConnectedOptionsT()),
     ]
+    if kind == "probabilities":
+        softmax = schema.SoftmaxOptionsT()
+        softmax.beta = 1.0
+        tensors["probabilities"] = (1, len(bias))
+        operators.append(("SOFTMAX", ["logits"], ["probabilities"], softmax))
     return build(tensors, operators)
 
 
-def _manifest(path: Path, ids, precision: str) -> m.Manifest:
+def _manifest(path: Path, ids, precision: str, kind: str) -> m.Manifest:
     return m.Manifest(
         model="mean_color",
         precision=precision,
@@ -48,7 +53,7 @@ def _manifest(path: Path, ids, precision: str) -> m.Manifest:
             resize=SIDE, interpolation="bilinear", crop_pct=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
             normalization="inside",
         ),
-        output=m.OutputInfo(name="logits", shape=(1, len(ids)), dtype="float32", kind="logits"),
+        output=m.OutputInfo(name=kind, shape=(1, len(ids)), dtype="float32", kind=kind),
         file=m.describe_file(path),
         operators=m.OperatorsInfo(counts={}, quantize=0, dequantize=0, float_islands=()),
         delegated_nodes=None,

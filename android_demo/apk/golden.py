@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from calibration.preprocess import Preprocess, load_pixels
-from converters.artefact import to_input
+from converters.artefact import softmax, to_input
 from converters.manifest import Manifest, load_for
 
 PROBE = "edgevit.core.Probe"
@@ -115,7 +115,7 @@ def make(
     Args:
         artefact: The model; its manifest lies beside it.
         folder: Where pictures and decoded pixels go.
-        classify: Pixels (1, H, W, 3) to logits (1, classes); seeded random logits by default.
+        classify: Pixels (1, H, W, 3) to what the model gives, (1, classes); seeded random numbers by default.
         pictures: What to draw, as in PICTURES.
     """
     manifest = load_for(artefact)
@@ -125,6 +125,8 @@ def make(
     for path in draw(folder, pictures):
         pixels = load_pixels(path, preprocess)
         logits = generator.normal(0, 4, len(manifest.classes)).astype(np.float32)
+        if manifest.output.kind == "probabilities":
+            logits = softmax(logits).astype(np.float32)
         if classify is not None:
             logits = classify(pixels[None])[0].astype(np.float32)
         with Image.open(path) as image:
@@ -176,9 +178,9 @@ def compare(java: Sequence[str], classpath: Sequence[Path], artefact: Path, vect
 
 
 def _compare_top(vector: Vector, top: list, manifest: Manifest) -> list[str]:
-    logits = np.frombuffer(vector.logits.read_bytes(), "<f4").astype(np.float64)
-    weights = np.exp(logits - logits.max())
-    expected = [(i, manifest.classes[i].name, weights[i] / weights.sum()) for i in vector.top]
+    outputs = np.frombuffer(vector.logits.read_bytes(), "<f4")
+    shares = outputs.astype(np.float64) if manifest.output.kind == "probabilities" else softmax(outputs)
+    expected = [(i, manifest.classes[i].name, shares[i]) for i in vector.top]
     problems = []
     for (index, label, probability), (own, name, share) in zip(top, expected, strict=True):
         if (index, label) != (own, name):

@@ -18,13 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from converters.card import ModelCard
 from converters.coreml.inspect import summarise
 from converters.coreml.mil.interpreter import MilModel, load
 from converters.coreml.mil.messages import missing_coremltools
+from converters.coreml.run import scores
 from converters.manifest import describe_file
 from converters.passes import graph as passes
 from converters.passes.clamps import drop_implied_clamps_
 from converters.passes.constants import fold_quantized_constants_
+from converters.passes.softmax import add_softmax_
 from converters.quiet import quiet
 from converters.result import ConversionResult, written_whole
 from converters.sqnr import require_sqnr
@@ -41,23 +44,22 @@ class CoreMLOptions:
     Attributes:
         float_precision: In which float operators compute. The Neural Engine runs fp16 alone; scales of an int8 graph
             are then fp16 numbers too.
-        labels: Class names in the order of the logits; with them the file is a classifier.
-        description, author, license: Shown by Xcode.
+        output: What the model gives; its probabilities are then all that comes out, by label.
+        card: What Xcode shows. With labels the file is a classifier.
         metadata: Further texts, kept with the model.
     """
 
     float_precision: Literal["fp16", "fp32"] = "fp16"
-    labels: tuple[str, ...] = ()
-    description: str = ""
-    author: str = ""
-    license: str = ""
+    output: Literal["logits", "probabilities"] = "logits"
+    card: ModelCard = ModelCard()  # noqa: RUF009, it is frozen
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.float_precision not in ("fp16", "fp32"):
             raise ValueError(f"float_precision {self.float_precision!r} is not allowed; choose from fp16, fp32")
-        if len(set(self.labels)) != len(self.labels):
-            twice = next(label for label in self.labels if self.labels.count(label) > 1)
+        labels = self.card.labels
+        if len(set(labels)) != len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
             raise ValueError(f"label {twice!r} occurs twice; Core ML keys its probabilities by label, make them unique")
 
 
@@ -87,8 +89,11 @@ def convert(
         fold_quantized_constants_(graph)
         drop_implied_clamps_(graph)
     bias = take_planar_picture_(graph)
-    if options.labels:
-        _add_probabilities_(graph, len(options.labels))
+    labels = options.card.labels
+    if labels:
+        _check_labels(graph, len(labels))
+        if options.output == "logits":
+            _add_probabilities_(graph)
     planar = example.permute(0, 3, 1, 2).contiguous()
     converted = _lower(graph, planar, bias, options)
     precision = "int8" if is_quantized else options.float_precision
@@ -217,15 +222,22 @@ def _mean_of_row(graph: GraphModule, node: Any) -> list[float] | None:
     return row[:3].tolist()
 
 
-def _add_probabilities_(graph: GraphModule, num_labels: int) -> None:
+def _check_labels(graph: GraphModule, count: int) -> None:
+    (value,) = _output_of(graph).all_input_nodes
+    shape = passes.shape_of(value)
+    if shape is None or shape[-1] != count:
+        raise ValueError(f"{count} labels for an output of shape {list(shape or ())}; give one label a class")
+
+
+def _output_of(graph: GraphModule) -> Node:
     (output,) = [node for node in graph.graph.nodes if node.op == "output"]
+    return output
+
+
+def _add_probabilities_(graph: GraphModule) -> None:
+    output = _output_of(graph)
     (logits,) = output.all_input_nodes
-    shape = passes.shape_of(logits)
-    if shape is None or shape[-1] != num_labels:
-        raise ValueError(f"{num_labels} labels for an output of shape {list(shape or ())}; give one label a class")
-    with graph.graph.inserting_before(output):
-        probabilities = graph.graph.call_function(passes.ATEN.softmax.int, (logits, -1))
-    output.args = ((logits, probabilities),)
+    output.args = ((logits, add_softmax_(graph, logits)),)
     graph.graph._codegen = torch.fx.graph.CodeGen()  # the exported one knows a single output
     graph.recompile()
 
@@ -243,17 +255,16 @@ def _lower(graph: GraphModule, planar: Tensor, bias: tuple[float, float, float],
         import coremltools as ct
 
         precisions = {"fp16": ct.precision.FLOAT16, "fp32": ct.precision.FLOAT32}
-        outputs = [ct.TensorType(name="logits", dtype=np.float32)]
-        classifier = None
-        if options.labels:
-            outputs.append(ct.TensorType(name="probabilities", dtype=np.float32))
-            classifier = ct.ClassifierConfig(list(options.labels), predicted_probabilities_output="probabilities")
+        card, classifier, names = options.card, None, [options.output]
+        if card.labels:
+            names = list(dict.fromkeys([*names, "probabilities"]))
+            classifier = ct.ClassifierConfig(list(card.labels), predicted_probabilities_output="probabilities")
         image = ct.ImageType(name="image", shape=tuple(planar.shape), bias=list(bias))
         try:
             converted = ct.convert(
                 torch.export.export(graph, (planar,)).run_decompositions({}),
                 inputs=[image],
-                outputs=outputs,
+                outputs=[ct.TensorType(name=name, dtype=np.float32) for name in names],
                 classifier_config=classifier,
                 minimum_deployment_target=ct.target.iOS17,
                 compute_precision=precisions[options.float_precision],
@@ -263,8 +274,8 @@ def _lower(graph: GraphModule, planar: Tensor, bias: tuple[float, float, float],
         except (NotImplementedError, RuntimeError, ValueError) as e:
             lines = str(e).strip().splitlines() or [type(e).__name__]
             raise ValueError(f"coremltools has no lowering for this model: {lines[0][:300]}") from e
-    converted.short_description = options.description
-    converted.author, converted.license = options.author, options.license
+    converted.short_description, converted.version = card.description, card.version
+    converted.author, converted.license = card.author, card.license
     for key, text in options.metadata.items():
         converted.user_defined_metadata[key] = text
     return converted
@@ -300,5 +311,5 @@ def _check(program: MilModel, model: nn.Module, example: Tensor, min_sqnr_db: fl
     pixels = torch.randint(0, 256, tuple(example.shape), generator=generator).to(torch.uint8)
     with torch.no_grad():
         expected = model(pixels.float())
-    outputs = program.predict({"image": pixels.numpy()})["logits"]
+    outputs = scores(program.predict({"image": pixels.numpy()}))
     require_sqnr(".mlpackage", expected.numpy(), outputs, min_sqnr_db)

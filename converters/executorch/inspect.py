@@ -103,7 +103,7 @@ def payload_json(body: bytes) -> dict[str, Any]:
         path = Path(folder, "graph.bin")
         path.write_bytes(body)
         schema = Path(folder, "schema.fbs")
-        schema.write_bytes(importlib.resources.read_binary(serialization, "schema.fbs"))
+        schema.write_bytes(importlib.resources.files(serialization).joinpath("schema.fbs").read_bytes())
         command = [_get_flatc_path(), "--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", folder]
         subprocess.run([*command, str(schema), "--", str(path)], check=True, capture_output=True)
         text = Path(folder, "graph.json").read_text()

@@ -1,6 +1,6 @@
 """PyTorch to TFLite, through litert-torch; and what every backend of TFLite shares.
 
-model or qdq graph -> backend -> flatbuffer edits -> file -> inspection
+model or qdq graph -> backend -> flatbuffer edits -> metadata and labels -> file -> inspection
 """
 
 import copy
@@ -15,13 +15,16 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from converters.card import ModelCard
 from converters.checksum import sha256_file
 from converters.passes.constants import settle_constants_
 from converters.passes.graph import check_eval_mode, is_qdq_graph
 from converters.quiet import quiet, quiet_native
 from converters.result import ConversionResult, written_whole
 from converters.tflite.edits.apply import edit_model
+from converters.tflite.edits.boundary import INPUT_NAME
 from converters.tflite.inspect import inspect
+from converters.tflite.metadata import append_labels, make_metadata
 
 _PACKAGES = ("torch", "litert-torch", "litert-converter", "ai-edge-litert", "torchao")
 
@@ -32,9 +35,13 @@ class TFLiteOptions:
 
     Attributes:
         half_precision: Store the constants of a float graph in fp16; kernels compute in float32.
+        output: What the model gives, and the name of its output.
+        card: What the file says of itself in its TFLite Metadata.
     """
 
     half_precision: bool = False
+    output: Literal["logits", "probabilities"] = "logits"
+    card: ModelCard = ModelCard()  # noqa: RUF009, it is frozen
 
 
 # Turns a model and its example inputs into a flatbuffer, and names the tools that did, with their versions.
@@ -72,7 +79,10 @@ def convert_through(
         raise ValueError("a quantized graph has int8 weights; half_precision is for float graphs")
     stored: Literal["int8", "fp16"] | None = "int8" if is_quantized else "fp16" if options.half_precision else None
     flatbuffer, tool_versions = backend(model, example_inputs)
-    edited = edit_model(flatbuffer, stored_constants=stored)
+    card = options.card
+    metadata = make_metadata(card, INPUT_NAME, (options.output,))
+    edited = edit_model(flatbuffer, stored_constants=stored, output=options.output, metadata=metadata)
+    edited = append_labels(edited, card.labels)
     with written_whole(output_path) as temporary:
         temporary.write_bytes(edited)
     inspection = inspect(output_path)

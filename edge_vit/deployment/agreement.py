@@ -24,7 +24,7 @@ class FileResult:
     Attributes:
         operators: Operators that compute or move values, `int8_operators` of them in int8.
         delegate_calls: None where the format does not say.
-        sqnr_db: Its logits against the float model's.
+        sqnr_db: Its outputs against the float model's.
         grids: Its int8 operators' scales and zero points against the graph's, None for a float precision.
     """
 
@@ -41,7 +41,7 @@ class FileResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairResult:
-    """Two files: on how many pictures they name the same class, and by how much their logits differ at most."""
+    """Two files: on how many pictures they name the same class, and by how much their outputs differ at most."""
 
     first: str
     second: str
@@ -51,13 +51,14 @@ class PairResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """Every file, every pair of them; `num_grids` counts the graph's int8 operators."""
+    """Every file, every pair of them; `num_grids` counts the graph's int8 operators, `compared` says what they give."""
 
     data: str
     num_images: int
     num_grids: int
     files: tuple[FileResult, ...]
     pairs: tuple[PairResult, ...]
+    compared: str = "logits"
 
 
 def compare(
@@ -72,7 +73,7 @@ def compare(
     Args:
         paths: The files, each with its manifest beside it.
         graph: The int8 graph that they were lowered from; None for a float precision.
-        run_float: The float model: pixels (B, R, R, 3), uint8, to logits (B, classes).
+        run_float: The float model: pixels (B, R, R, 3), uint8, to what the files give.
         batches: Pixels (B, R, R, 3), uint8.
         kind: What the pictures are, as `Pictures.kind` says it.
 
@@ -80,7 +81,7 @@ def compare(
         ValueError: If there is no picture that can be read.
     """
     artefacts = {path: open_artefact(path) for path in paths}
-    floats, logits = _all_logits(artefacts, run_float, batches)
+    floats, outputs = _all_outputs(artefacts, run_float, batches)
     graph_operators = None
     if graph is not None:
         from converters.passes import grids as grids_graph
@@ -92,8 +93,9 @@ def compare(
         data=f"{len(floats)} {kind}",
         num_images=len(floats),
         num_grids=len(graph_operators or ()),
-        files=tuple(_file_result(p, manifests[p], floats, logits[p], graph_operators) for p in paths),
-        pairs=tuple(_pair(manifests[a].target, manifests[b].target, logits[a], logits[b]) for a, b in pairs),
+        files=tuple(_file_result(p, manifests[p], floats, outputs[p], graph_operators) for p in paths),
+        pairs=tuple(_pair(manifests[a].target, manifests[b].target, outputs[a], outputs[b]) for a, b in pairs),
+        compared=next(iter(manifests.values())).output.kind,
     )
 
 
@@ -112,7 +114,7 @@ def table(agreement: Agreement) -> list[str]:
     for pair in agreement.pairs:
         names = f"{pair.first} and {pair.second}"
         percent = f"{100 * pair.top1_agreement:>7.2f}%"
-        lines.append(f"  {names:<26}{percent}, logits differ by at most {pair.largest_difference:.3g}")
+        lines.append(f"  {names:<26}{percent}, {agreement.compared} differ by at most {pair.largest_difference:.3g}")
     for file in agreement.files:
         lines += _not_shared(file)
     return lines
@@ -157,10 +159,10 @@ def _pair(first: str, second: str, a: np.ndarray, b: np.ndarray) -> PairResult:
     )
 
 
-def _all_logits(
+def _all_outputs(
     artefacts: dict[Path, Artefact], run_float: Callable[[np.ndarray], np.ndarray], batches: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, dict[Path, np.ndarray]]:
-    """Return the float model's logits and every file's."""
+    """Return the float model's outputs and every file's."""
     floats: list[np.ndarray] = []
     parts: dict[Path, list[np.ndarray]] = {path: [] for path in artefacts}
     for pixels in batches:

@@ -89,7 +89,9 @@ def _prepare(
         check_tflite_size(config.model, num_constants(float_model.module))
     calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
     quantized = quantize(float_model, calibration, config.calib_method, say) if config.precision == "int8" else None
-    return make_lowerable(config.model, config.precision, source, float_model, quantized, calibration, pictures)
+    return make_lowerable(
+        config.model, config.precision, source, float_model, quantized, calibration, pictures, config.output
+    )
 
 
 def _compare(model: "Lowerable", paths: Sequence[Path], data: "ImageSet | None", most: int, say: Say) -> "Agreement":
@@ -98,7 +100,7 @@ def _compare(model: "Lowerable", paths: Sequence[Path], data: "ImageSet | None",
     from edge_vit.deployment.pictures import batches_of, pictures_of
     from edge_vit.quantization.pipeline import run_pixels
 
-    run_float = functools.partial(run_pixels, model.float_model.module)
+    run_float = functools.partial(run_pixels, model.float_module)
     graph = None if model.quantized is None else model.quantized.graph
     if data is None:
         return compare(paths, graph, run_float, [model.pictures.pixels], model.pictures.kind)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge_vit.deployment.sizes import LARGE_VARIANTS, check_tflite_size
-from edge_vit.deployment.targets import Precision, find_backends
+from edge_vit.deployment.targets import Output, Precision, find_backends
 from edge_vit.models.names import check_name, check_resolution
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class ConvertConfig:
     data: Path | None = None
     data_images: int = NUM_COMPARED_PICTURES
     resolution: int | None = None
+    output: Output = "logits"
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
     android: Path | None = None

@@ -8,15 +8,19 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from calibration.ranges import RangeMethod
 from converters import manifest as manifests
 from converters.artefact import open_artefact
+from converters.card import ModelCard
 from converters.manifest import Manifest
+from converters.passes.softmax import ends_in_softmax
 from converters.result import ConversionResult
+from edge_vit.deployment.card import make_card
 from edge_vit.deployment.pictures import Pictures, calibration_warnings
-from edge_vit.deployment.targets import TARGETS, Precision, Request
-from edge_vit.deployment.verify import check_logits
+from edge_vit.deployment.targets import TARGETS, Output, Precision, Request
+from edge_vit.deployment.verify import check_outputs
 from edge_vit.models.sources import WeightsSource
 from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_pixels
 
@@ -29,29 +33,30 @@ class Lowerable:
 
     Attributes:
         name: The variant.
-        description: One line, for formats that carry one.
         quantized: The int8 graph, None for a float precision.
         precision: As asked for; the manifest's also tells how int8 ranges were found.
         weights: What the manifest says of the weights, and `quantization` of how they became integers.
         pictures: What each file is verified on.
-        float_logits, graph_logits: What the float model and the graph say to them.
+        card: What each file says of itself.
+        output: What each file gives.
+        float_module: The float model, giving that.
+        graph: What is lowered: pixels (1, R, R, 3), float, 0 to 255, to (1, classes).
+        float_outputs, graph_outputs: What these two say to the pictures.
     """
 
     name: str
-    description: str
     float_model: FloatModel
     quantized: QuantizedModel | None
     precision: Precision
     weights: manifests.WeightsInfo
     quantization: dict[str, Any]
     pictures: Pictures
-    float_logits: np.ndarray
-    graph_logits: np.ndarray
-
-    @property
-    def graph(self) -> torch.nn.Module:
-        """What is lowered: pixels (1, R, R, 3), float, 0 to 255, to logits (1, classes)."""
-        return self.float_model.module if self.quantized is None else self.quantized.graph
+    card: ModelCard
+    output: Output
+    float_module: nn.Module
+    graph: nn.Module
+    float_outputs: np.ndarray
+    graph_outputs: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +91,14 @@ def make_lowerable(
     quantized: QuantizedModel | None,
     calibration: Pictures | None,
     pictures: Pictures,
+    output: Output = "logits",
 ) -> Lowerable:
     """Bring together what every target needs; `calibration` are the pictures that ranges were chosen from, if any."""
-    float_logits = run_pixels(float_model.module, pictures.pixels)
+    module: nn.Module = float_model.module
+    graph = module if quantized is None else quantized.graph
+    if output == "probabilities":
+        module, graph = ends_in_softmax(module), ends_in_softmax(graph)
+    float_outputs = run_pixels(module, pictures.pixels)
     quantization: dict[str, Any] = {} if quantized is None else dict(quantized.summary)
     if calibration is not None:
         quantization["calibrated_on"] = calibration.description
@@ -97,15 +107,18 @@ def make_lowerable(
         quantization["sha256"] = source.checkpoint.sha256
     return Lowerable(
         name=name,
-        description=f"{name}, {precision}, weights: {source.name}",
         float_model=float_model,
         quantized=quantized,
         precision=precision,
         weights=manifests.WeightsInfo(source=source.float_source.label, sha256=source.float_source.sha256),
         quantization=quantization,
         pictures=pictures,
-        float_logits=float_logits,
-        graph_logits=float_logits if quantized is None else run_pixels(quantized.graph, pictures.pixels),
+        card=make_card(name, precision, source, _labels(float_model)),
+        output=output,
+        float_module=module,
+        graph=graph,
+        float_outputs=float_outputs,
+        graph_outputs=float_outputs if quantized is None else run_pixels(graph, pictures.pixels),
     )
 
 
@@ -138,8 +151,8 @@ def convert_one(
     side = model.float_model.preprocess.resolution
     request = Request(
         precision=model.precision,
-        classes=_labels(model.float_model),
-        description=model.description,
+        card=model.card,
+        output=model.output,
         float_between=float_between,
         etrecord=etrecord,
     )
@@ -148,10 +161,10 @@ def convert_one(
     draft = _draft(model, result, backend, command)
     manifests.save(draft, path)
     say(f"verifying on {model.pictures.description}")
-    verification, to_graph = check_logits(
+    verification, to_graph = check_outputs(
         open_artefact(path).run(model.pictures.pixels),
-        model.graph_logits,
-        model.float_logits,
+        model.graph_outputs,
+        model.float_outputs,
         model.pictures.description,
         model.precision,
     )
@@ -185,7 +198,7 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         weights=model.weights,
         classes=classes,
         input=_input_info(model.float_model, result),
-        output=manifests.OutputInfo(name="logits", shape=(1, len(classes)), dtype="float32", kind="logits"),
+        output=manifests.OutputInfo(name=model.output, shape=(1, len(classes)), dtype="float32", kind=model.output),
         file=manifests.describe_file(result.path),
         operators=result.details["operators"],
         delegated_nodes=result.delegated_nodes,

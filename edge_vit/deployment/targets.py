@@ -5,15 +5,15 @@ Importing this loads no runtime; a converter is imported when its target is chos
 
 import difflib
 import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from converters.manifest import ClassLabel
+from converters.card import ModelCard
 
 Precision = Literal["fp32", "fp16", "int8"]
+Output = Literal["logits", "probabilities"]
 ALL = "all"
 
 
@@ -22,14 +22,15 @@ class Request:
     """What a converter's options are made from.
 
     Attributes:
-        description: One line about the model, for formats that carry one.
+        card: What the file says of itself.
+        output: What it gives.
         float_between: In which precision Core ML computes between the integers.
         etrecord: Where ExecuTorch is to leave its ETRecord.
     """
 
     precision: Precision
-    classes: "Sequence[ClassLabel]"
-    description: str
+    card: ModelCard = field(default_factory=ModelCard)
+    output: Output = "logits"
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
 
@@ -54,7 +55,7 @@ class TargetSpec:
 def _tflite(request: Request) -> Any:
     from converters.tflite.lower import TFLiteOptions
 
-    return TFLiteOptions(half_precision=request.precision == "fp16")
+    return TFLiteOptions(half_precision=request.precision == "fp16", output=request.output, card=request.card)
 
 
 def _executorch(request: Request) -> Any:
@@ -69,8 +70,8 @@ def _coreml(request: Request) -> Any:
     between = request.float_between if request.precision == "int8" else request.precision
     return CoreMLOptions(
         float_precision=between,  # type: ignore[arg-type]
-        labels=unique_labels(request.classes),
-        description=request.description,
+        output=request.output,
+        card=request.card,
     )
 
 
@@ -154,9 +155,3 @@ def check_installed(target: str, backend: str) -> None:
     if missing:
         what = f"{target} needs packages that are not installed ({', '.join(missing)})"
         raise ImportError(f"{what}; run: pip install 'edge_vit[{spec.extra}]'", name=missing[0])
-
-
-def unique_labels(classes: "Sequence[ClassLabel]") -> tuple[str, ...]:
-    """Return the classes' names, where several share one with their ids: "crane (n02012849)"."""
-    names = [entry.name for entry in classes]
-    return tuple(e.name if names.count(e.name) == 1 else f"{e.name} ({e.id})" for e in classes)

@@ -10,17 +10,18 @@ from converters.sqnr import sqnr_db
 MIN_SQNR_TO_GRAPH_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0}
 # Where noise of that size is the graph's own: how much more the file may have, and when there is too much to judge by.
 MAX_EXTRA_NOISE_DB, MIN_JUDGEABLE_DB = 1.5, 8.0
-# Noise leaves the size of logits as it is. A scale that is wrong by this much hides among an int8 file's noise.
+# Noise leaves the size of outputs as it is. A scale that is wrong by this much hides among an int8 file's noise.
 MAX_GAIN_ERROR = 0.05
 
 
-def check_logits(
+def check_outputs(
     outputs: np.ndarray, expected: np.ndarray, floats: np.ndarray, data: str, precision: str
 ) -> tuple[Verification, float]:
     """Compare what a file, the graph it was lowered from and the float model say to the same pictures.
 
     Args:
-        outputs: The file's logits, (N, classes); `expected` are its graph's, `floats` the float model's.
+        outputs: What the file gives, logits or probabilities, (N, classes); `expected` are its graph's, `floats` the
+            float model's.
         data: What the pictures are.
         precision: "fp32", "fp16" or "int8".
 
@@ -34,7 +35,7 @@ def check_logits(
     gain = float(np.linalg.norm(outputs) / max(np.linalg.norm(expected), 1e-30))
     if to_graph >= MIN_SQNR_TO_GRAPH_DB[precision] and abs(gain - 1.0) > MAX_GAIN_ERROR:
         raise RuntimeError(
-            f"the written file does not compute its graph: its logits are {gain:.3f} times the graph's on {data}, at "
+            f"the written file does not compute its graph: its outputs are {gain:.3f} times the graph's on {data}, at "
             f"most {MAX_GAIN_ERROR:.0%} off expected; nothing was kept, please report the model and versions"
         )
     if not (to_graph >= MIN_SQNR_TO_GRAPH_DB[precision] or _is_as_good(outputs, expected, floats, precision)):

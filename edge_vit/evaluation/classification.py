@@ -4,10 +4,6 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +48,7 @@ def run(config: ClassifyConfig) -> tuple[Classified, ...]:
     Raises:
         ValueError: If the artefact cannot be opened or the drawing cannot be saved.
     """
-    from converters.artefact import check_artefact, load_artefact
+    from converters.artefact import check_artefact, load_artefact, softmax
 
     manifest = check_artefact(config.artefact, config.threads)
     from calibration.preprocess import Preprocess, load_pixels
@@ -75,19 +71,12 @@ def run(config: ClassifyConfig) -> tuple[Classified, ...]:
         except ValueError as e:
             results.append(Classified(image=str(path), guesses=(), error=str(e)))
             continue
-        shares = softmax(artefact.run(pixels[None])[0])
+        (outputs,) = artefact.run(pixels[None])
+        shares = outputs if manifest.output.kind == "probabilities" else softmax(outputs)
         best = shares.argsort()[::-1][: config.top]
         guesses = tuple(Guess(id=classes[i].id, name=classes[i].name, probability=float(shares[i])) for i in best)
         results.append(Classified(image=str(path), guesses=guesses, error=None))
     return tuple(results)
-
-
-def softmax(logits: "np.ndarray") -> "np.ndarray":
-    """Turn logits, (..., classes), into shares that add up to 1; float64."""
-    import numpy as np
-
-    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
 
 
 def check_drawing(subject: str, path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edge_vit.models.sources import WeightsSource
 
 BATCH_SIZE = 32
+Run = Callable[["np.ndarray"], "np.ndarray"]  # pixels (B, H, W, 3), uint8 -> (B, classes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,10 @@ class ClassResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyResult:
-    """What was measured; `verdict` is null without a limit, `skipped` names pictures that could not be read."""
+    """What was measured; `verdict` is null without a limit, `skipped` names pictures that could not be read.
+
+    `compared` says of what decibels and margins are: logits, or probabilities where one of the two gives these.
+    """
 
     artefact: str
     reference: str
@@ -52,6 +56,7 @@ class AccuracyResult:
     classes: tuple[ClassResult, ...]
     skipped: "tuple[SkippedImage, ...]"
     verdict: "Verdict | None"
+    compared: Literal["logits", "probabilities"] = "logits"
 
 
 def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda done, total: None) -> AccuracyResult:
@@ -76,15 +81,21 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
     indices = match_classes(images.folders, manifest.classes, read_class_names(config.data))
     images = choose(images.relabel(indices), config.limit)
     # What is wrong with a request is said before the first runtime loads.
-    load_other, reference_name = _find_reference(manifest, config.artefact, config.float_artefact, config.threads)
-    artefact = load_artefact(manifest, config.artefact, config.threads)
-    reference = load_other()
+    load_other, reference_name, reference_kind = _find_reference(
+        manifest, config.artefact, config.float_artefact, config.threads
+    )
+    kinds = {manifest.output.kind, reference_kind}
+    compared: Literal["logits", "probabilities"] = "probabilities" if "probabilities" in kinds else "logits"
+    artefact = _as_compared(
+        load_artefact(manifest, config.artefact, config.threads).run, manifest.output.kind, compared
+    )
+    reference = _as_compared(load_other(), reference_kind, compared)
     loader = BatchLoader(
         images, Preprocess(**manifest.input.preprocess_fields()), batch_size=BATCH_SIZE, threads=config.threads
     )
     sums, done = PairedSums(len(manifest.classes)), 0
     for batch in loader:
-        sums.add(reference(batch.pixels), artefact.run(batch.pixels), batch.labels)
+        sums.add(reference(batch.pixels), artefact(batch.pixels), batch.labels)
         done += len(batch.labels)
         progress(done + len(loader.skipped), len(images))
     overall = sums.result()
@@ -96,6 +107,7 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
         classes=_by_class(sums, manifest.classes),
         skipped=tuple(loader.skipped),
         verdict=None if config.max_drop is None else judge(overall, config.max_drop),
+        compared=compared,
     )
 
 
@@ -150,13 +162,13 @@ def load_reference(manifest: "Manifest", source: "WeightsSource") -> Callable[["
 
 def _find_reference(
     manifest: "Manifest", artefact: Path, float_artefact: Path | None, threads: int
-) -> tuple[Callable[[], Callable[["np.ndarray"], "np.ndarray"]], str]:
-    """Return how to load what the artefact is compared with, from pixels to logits, and its name."""
+) -> tuple[Callable[[], Run], str, str]:
+    """Return how to load what the artefact is compared with, its name, and what it gives, as `OutputInfo.kind`."""
     from converters.artefact import check_artefact, load_artefact
 
     if float_artefact is None:
         source = find_reference(manifest, artefact.parent)
-        return lambda: load_reference(manifest, source), manifest.weights.source
+        return lambda: load_reference(manifest, source), manifest.weights.source, "logits"
     other = check_artefact(float_artefact, threads)
     if other.precision != "fp32":
         raise ValueError(f"{float_artefact}: is {other.precision}, not a float (fp32) artefact")
@@ -164,7 +176,14 @@ def _find_reference(
         raise ValueError(f"{float_artefact}: has other classes than {artefact}")
     if other.input.preprocess_fields() != manifest.input.preprocess_fields():
         raise ValueError(f"{float_artefact}: prepares pictures otherwise than {artefact}")
-    return lambda: load_artefact(other, float_artefact, threads).run, float_artefact.name
+    return lambda: load_artefact(other, float_artefact, threads).run, float_artefact.name, other.output.kind
+
+
+def _as_compared(run: Run, kind: str, compared: str) -> Run:
+    """Return `run`, which gives `kind`, so that it gives what is compared."""
+    from converters.artefact import softmax
+
+    return run if kind == compared else lambda pixels: softmax(run(pixels))
 
 
 def _by_class(sums: "PairedSums", classes: "tuple[ClassLabel, ...]") -> tuple[ClassResult, ...]:

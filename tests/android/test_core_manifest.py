@@ -87,6 +87,9 @@ FAULTS = {
     "wrong dtype": (
         lambda d: d["input"].update(dtype="int64"), "input.dtype is 'int64'; allowed are uint8, int8, float32, float16",
     ),
+    "wrong kind of output": (
+        lambda d: d["output"].update(kind="boxes"), "output.kind is 'boxes'; allowed are logits, probabilities",
+    ),
     "no square": (
         lambda d: d["input"].update(shape=[1, 32, 16, 3]),
         "input.shape [1, 32, 16, 3] is no square NHWC picture of three channels",

@@ -141,6 +141,13 @@ def test_equal_logits_keep_the_order_of_the_labels_and_large_ones_do_not_overflo
     assert answer["top"][0][2] == pytest.approx(1 / 3)
 
 
+def test_probabilities_are_shown_as_they_are(ask, tmp_path):
+    (tmp_path / "raw").write_bytes(np.float32([0.125, 0.75, 0.0, 0.125]).tobytes())
+    request = {"do": "logits", "file": str(tmp_path / "raw"), "dtype": "float32", "scale": 1, "zero_point": 0}
+    (answer,) = ask(request | {"are_probabilities": True})
+    assert [(entry[0], entry[2]) for entry in answer["top"]] == [(1, 0.75), (0, 0.125), (3, 0.125)]
+
+
 @pytest.mark.parametrize("value, shown", [(np.nan, "NaN"), (np.inf, "Infinity")])
 def test_an_output_that_is_no_number_is_refused(value, shown, ask, tmp_path):
     (tmp_path / "raw").write_bytes(np.float32([1, value]).tobytes())

@@ -30,7 +30,7 @@ class Eigenvalues(nn.Module):
 
 def convert(backend: tuple[str, str], model: nn.Module, folder: Path) -> None:
     spec = TARGETS[backend]
-    options = spec.options(Request(precision="fp32", classes=(), description=""))
+    options = spec.options(Request(precision="fp32"))
     example = (torch.zeros(1, 4, 4, 3),)
     importlib.import_module(spec.module).convert(model, example, folder / f"m{spec.suffix}", options=options)
 

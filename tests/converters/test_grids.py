@@ -70,7 +70,7 @@ def write(kind: str, graph: GraphModule, example: tuple[Tensor, ...], folder: Pa
 
     spec = next(spec for spec in TARGETS.values() if spec.suffix == kind)
     path = folder / f"small{kind}"
-    request = Request(precision="int8", classes=(), description="small")
+    request = Request(precision="int8")
     importlib.import_module(spec.module).convert(graph, example, path, options=spec.options(request))
     return path
 

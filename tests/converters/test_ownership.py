@@ -47,7 +47,7 @@ class Shared(nn.Module):
 def convert(suffix: str, model: nn.Module, example: tuple[Tensor, ...], precision: str, folder: Path) -> bytes:
     spec = next(spec for spec in TARGETS.values() if spec.suffix == suffix)
     path = folder / f"m{suffix}"
-    options = spec.options(Request(precision=precision, classes=(), description=""))  # type: ignore[arg-type]
+    options = spec.options(Request(precision=precision))  # type: ignore[arg-type]
     importlib.import_module(spec.module).convert(model, example, path, options=options)
     # A Core ML package lists its files under random names.
     return path.read_bytes() if path.is_file() else b"".join(f.read_bytes() for f in sorted(path.glob("Data/*/*/*")))

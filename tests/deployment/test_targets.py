@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from converters.manifest import ClassLabel
-from edge_vit.deployment.targets import TARGETS, check_installed, find_backends, target_names, unique_labels
+from edge_vit.deployment.card import unique_labels
+from edge_vit.deployment.targets import TARGETS, check_installed, find_backends, target_names
 
 ROOT = Path(__file__).parents[2]
 

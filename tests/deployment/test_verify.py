@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_vit.deployment.verify import MAX_EXTRA_NOISE_DB, check_logits
+from edge_vit.deployment.verify import MAX_EXTRA_NOISE_DB, check_outputs
 
 GENERATOR = np.random.default_rng(0)
 FLOATS = GENERATOR.normal(0, 3, (32, 10)).astype(np.float32)
@@ -18,7 +18,7 @@ def with_noise(logits: np.ndarray, db: float) -> np.ndarray:
 
 def test_rounding_passes_and_is_measured() -> None:
     outputs = np.round(GRAPH / GRID) * GRID
-    verification, to_graph = check_logits(outputs, GRAPH, FLOATS, "32 drawn pictures", "int8")
+    verification, to_graph = check_outputs(outputs, GRAPH, FLOATS, "32 drawn pictures", "int8")
     assert 38 < to_graph < 42 and 22 < verification.sqnr_db < 24
     assert verification.top1_agreement == (outputs.argmax(1) == FLOATS.argmax(1)).mean()
     assert (verification.num_images, verification.data) == (32, "32 drawn pictures")
@@ -41,19 +41,19 @@ def test_rounding_passes_and_is_measured() -> None:
 def test_faults_are_refused(fault, precision: str) -> None:
     expected = FLOATS if precision != "int8" else GRAPH
     with pytest.raises(RuntimeError, match="the written file does not compute its graph: "):
-        check_logits(fault(expected), expected, FLOATS, "pictures", precision)
+        check_outputs(fault(expected), expected, FLOATS, "pictures", precision)
 
 
 @pytest.mark.parametrize(("precision", "least_db"), [("fp32", 60), ("fp16", 35)])
 def test_limits_of_float_files(precision: str, least_db: float) -> None:
-    check_logits(with_noise(FLOATS, least_db + 1), FLOATS, FLOATS, "pictures", precision)
+    check_outputs(with_noise(FLOATS, least_db + 1), FLOATS, FLOATS, "pictures", precision)
     with pytest.raises(RuntimeError, match=f"at least {least_db} dB expected"):
-        check_logits(with_noise(FLOATS, least_db - 1), FLOATS, FLOATS, "pictures", precision)
+        check_outputs(with_noise(FLOATS, least_db - 1), FLOATS, FLOATS, "pictures", precision)
 
 
 def test_a_network_that_amplifies_noise_may_part_from_its_graph() -> None:
     graph, file = with_noise(FLOATS, 15), FLOATS + (FLOATS - with_noise(FLOATS, 15))  # as far, in another direction
-    check_logits(file, graph, FLOATS, "pictures", "int8")
+    check_outputs(file, graph, FLOATS, "pictures", "int8")
     worse = FLOATS + 10 ** ((MAX_EXTRA_NOISE_DB + 0.5) / 20) * (file - FLOATS)
     with pytest.raises(RuntimeError):
-        check_logits(worse, graph, FLOATS, "pictures", "int8")
+        check_outputs(worse, graph, FLOATS, "pictures", "int8")

@@ -70,6 +70,23 @@ def test_known_flips_are_counted(artefacts, data, capsys):
     assert "warning" not in err
 
 
+@pytest.mark.parametrize(("kind", "float_kind"), [("probabilities", "logits"), ("logits", "probabilities")])
+def test_logits_and_probabilities_are_compared_as_probabilities(kind, float_kind, write_artefact, data, capsys):
+    """Both files compute the same: nothing but rounding may be between them, and the margin is one of shares."""
+    fill(data, "red", 110, 100, 3)
+    fill(data, "blue", 100, 120, 3)
+    artefact = write_artefact("a.tflite", WEIGHTS, [0.0, 0.0], IDS, "int8_ptq", kind)
+    reference = write_artefact("f.tflite", WEIGHTS, [0.0, 0.0], IDS, "fp32", float_kind)
+    words = [str(artefact), "--data", str(data), "--float", str(reference)]
+    assert accuracy.main([*words, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["compared"] == "probabilities" and result["overall"]["sqnr_db"] > 100
+    red, blue = 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-2))
+    assert result["overall"]["float_margin"] == pytest.approx(red + blue - 1, abs=1e-4)
+    assert accuracy.main(words) == 0
+    assert "  probabilities " in capsys.readouterr().out
+
+
 def test_over_the_limit_fails(artefacts, data, capsys):
     fill(data, "red", 105, 100, 5)
     fill(data, "blue", 10, 200, 5)

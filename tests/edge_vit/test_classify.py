@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from converters.artefact import softmax
 from edge_vit import classify
-from edge_vit.evaluation.classification import softmax
 from edge_vit.evaluation.drawing import SUBJECTS, draw
 
 IDS = ("blue", "green", "red")
@@ -36,6 +36,19 @@ def test_classes_come_likeliest_first(artefact, tmp_path, capsys):
     powers = np.exp([10.0, 5.0, 0.0])
     assert [guess["probability"] for guess in first["guesses"]] == pytest.approx(powers / powers.sum(), rel=1e-4)
     assert second["guesses"][0]["name"] == "the blue one"
+
+
+@pytest.mark.needs_tflite
+def test_probabilities_are_taken_as_they_are(write_artefact, tmp_path, capsys):
+    path = picture(tmp_path, "a.png", (200, 100, 0))
+    said = []
+    for kind in ("logits", "probabilities"):
+        artefact = write_artefact(f"{kind}.tflite", np.eye(3)[::-1] * 0.005, [0.0, 0.0, 0.0], IDS, "fp32", kind)
+        assert classify.main([str(artefact), path, "--json"]) == 0
+        said.append([guess["probability"] for guess in json.loads(capsys.readouterr().out)[0]["guesses"]])
+    powers = np.exp([1.0, 0.5, 0.0])
+    assert said[0] == pytest.approx(powers / powers.sum(), rel=1e-4)
+    assert said[1] == pytest.approx(said[0], rel=1e-5)
 
 
 @pytest.mark.needs_tflite

@@ -7,26 +7,37 @@ from converters.tflite.edits.constants import shrink_constants_
 from converters.tflite.edits.flatbuffer import EditedModel
 from converters.tflite.edits.matmul import restore_matmuls_
 from converters.tflite.edits.relu import fuse_relu_
+from converters.tflite.metadata import NAME as METADATA
 
 
-def edit_model(flatbuffer: bytes, *, stored_constants: Literal["int8", "fp16"] | None) -> bytes:
-    """Return the model with the outside that apps expect: uint8 pixels in, float logits out.
+def edit_model(
+    flatbuffer: bytes,
+    *,
+    stored_constants: Literal["int8", "fp16"] | None,
+    output: str = "logits",
+    metadata: bytes = b"",
+) -> bytes:
+    """Return the model with the outside that apps expect: uint8 pixels in, floats out.
 
     Args:
         stored_constants: Keep large float constants smaller, dequantized once when the model is loaded. "int8" is for a
             quantized graph and concerns the addends of its float additions (attention biases): the qdq graph holds
             them on that grid, but the lowering tool drops quantize-dequantize pairs on constants. "fp16" is for a
             float graph and concerns everything.
+        output: What the output is called.
+        metadata: TFLite Metadata, see converters/tflite/metadata.py.
 
     Raises:
         ValueError: If the graph does not take pixels.
     """
     model = EditedModel(flatbuffer)
     take_uint8_(model)
-    give_float_(model)
+    give_float_(model, output)
     free_from_int8_(model)
     restore_matmuls_(model)
     fuse_relu_(model)
     if stored_constants is not None:
         shrink_constants_(model, stored_constants)
+    if metadata:
+        model.add_metadata(METADATA, metadata)
     return model.pack()

@@ -5,6 +5,7 @@ from converters.tflite.edits.flatbuffer import EditedModel
 # The lowering tool makes these int8 where they stand between two int8 values, and XNNPACK takes neither. The grid of
 # what an int8 softmax gives is fixed to 1/256 besides. A GELU between a DEQUANTIZE and a QUANTIZE runs as one lookup.
 _FLOAT_ONLY = ("SOFTMAX", "GELU")
+INPUT_NAME = "pixels"
 
 
 def take_uint8_(model: EditedModel) -> None:
@@ -22,7 +23,7 @@ def take_uint8_(model: EditedModel) -> None:
             raise ValueError(f"input grid is {scale}, {zero_point}; pixels need scale 1, zero point -128")
     elif dtype != "float32":
         raise ValueError(f"input type {dtype} is not allowed; the graph must take float32 or int8 pixels")
-    new = model.add_tensor(b"pixels", model.shape(old), "uint8", model.make_grid(1.0))
+    new = model.add_tensor(INPUT_NAME.encode(), model.shape(old), "uint8", model.make_grid(1.0))
     if dtype == "int8":
         # One QUANTIZE from uint8 to int8 would do, but XNNPACK does not take it. A DEQUANTIZE and a QUANTIZE it takes,
         # and runs the pair as one table lookup.
@@ -37,23 +38,23 @@ def take_uint8_(model: EditedModel) -> None:
     graph.inputs = [new]
     for signature in model.model.signatureDefs or []:
         for entry in signature.inputs:
-            entry.tensorIndex, entry.name = new, b"pixels"
+            entry.tensorIndex, entry.name = new, INPUT_NAME.encode()
 
 
-def give_float_(model: EditedModel) -> None:
-    """Dequantize the logits."""
+def give_float_(model: EditedModel, name: str = "logits") -> None:
+    """Dequantize the output, and call it by its name."""
     graph = model.graph
     (old,) = (int(index) for index in graph.outputs)
     tensor, new = graph.tensors[old], old
     if model.dtype(old) == "int8":
-        new = model.add_tensor(b"logits", model.shape(old), "float32")
+        new = model.add_tensor(name.encode(), model.shape(old), "float32")
         graph.operators.append(model.make_operator("DEQUANTIZE", [old], [new]))
         graph.outputs = [new]
     else:
-        tensor.name = b"logits"
+        tensor.name = name.encode()
     for signature in model.model.signatureDefs or []:
         for entry in signature.outputs:
-            entry.tensorIndex, entry.name = new, b"logits"
+            entry.tensorIndex, entry.name = new, name.encode()
 
 
 def free_from_int8_(model: EditedModel) -> None:

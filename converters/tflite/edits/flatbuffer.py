@@ -101,6 +101,13 @@ class EditedModel:
         self.graph.tensors[index].buffer = table.buffer
         return index
 
+    def add_metadata(self, name: str, data: bytes) -> None:
+        """Store a named piece of metadata; one of that name gives way."""
+        entry = self.schema.MetadataT()
+        entry.name, entry.buffer = name.encode(), self._add_buffer(np.frombuffer(data, np.uint8))
+        others = [known for known in self.model.metadata or () if known.name != entry.name]
+        self.model.metadata = [*others, entry]
+
     def _add_buffer(self, values: np.ndarray) -> int:
         buffer = self.schema.BufferT()
         buffer.data = _as_bytes(values)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from converters.card import ModelCard
 from converters.coreml import lower as to_coreml
 from converters.coreml import run as run_coreml
 from converters.coreml.lower import CoreMLOptions, convert, take_planar_picture_
@@ -45,10 +46,9 @@ def test_float_classifier(
     path = tmp_path / "small.mlpackage"
     options = CoreMLOptions(
         float_precision=precision,  # type: ignore[arg-type]
-        labels=LABELS,
-        description="what it is",
-        author="who",
-        license="which",
+        card=ModelCard(
+            name="small", description="what it is", version="1", author="who", license="which", labels=LABELS
+        ),
         metadata={"trained_on": "pictures"},
     )
     result = convert(small_model, small_example, path, options=options)
@@ -66,6 +66,7 @@ def test_float_classifier(
     assert [f.type.imageType.colorSpace for f in description.input] == [20]  # RGB
     metadata = description.metadata
     assert (metadata.shortDescription, metadata.author, metadata.license) == ("what it is", "who", "which")
+    assert metadata.versionString == "1"
     assert metadata.userDefined["trained_on"] == "pictures"
     expected = torch_logits(small_model, small_pictures)
     assert sqnr_db(expected, run_file(path, small_pictures)) > least_db
@@ -132,7 +133,7 @@ def test_converting_twice_gives_the_same_and_changes_nothing(
     for name, model in (("float", small_model), ("int8", small_qdq)):
         state = {key: value.clone() for key, value in model.state_dict().items()}
         graph, was_training = str(small_qdq.graph), model.training  # a graph has no mode to speak of
-        options = CoreMLOptions(labels=LABELS, metadata={"key": "text"})
+        options = CoreMLOptions(card=ModelCard(labels=LABELS), metadata={"key": "text"})
         files = []
         for number in range(2):
             path = tmp_path / f"{name}{number}.mlpackage"
@@ -145,7 +146,7 @@ def test_converting_twice_gives_the_same_and_changes_nothing(
         assert model.state_dict().keys() == state.keys()
         assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
         assert str(small_qdq.graph) == graph and model.training == was_training
-        assert options == CoreMLOptions(labels=LABELS, metadata={"key": "text"})
+        assert options == CoreMLOptions(card=ModelCard(labels=LABELS), metadata={"key": "text"})
     assert torch.equal(small_example[0], torch.zeros(1, 16, 16, 3))
 
 
@@ -214,13 +215,13 @@ def test_errors_before_lowering(
     with pytest.raises(ValueError, match="float_precision 'int4' is not allowed; choose from fp16, fp32"):
         CoreMLOptions(float_precision="int4")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="label 'a' occurs twice"):
-        CoreMLOptions(labels=("a", "b", "a"))
+        CoreMLOptions(card=ModelCard(labels=("a", "b", "a")))
     path = tmp_path / "m.mlpackage"
     message = r"the model takes \[1, 3, 16, 16\]; only pixels, \[1, H, W, 3\], become a Core ML image"
     with pytest.raises(ValueError, match=message):
         convert(small_model, (torch.zeros(1, 3, 16, 16),), path, options=CoreMLOptions())
     with pytest.raises(ValueError, match=r"2 labels for an output of shape \[1, 5\]; give one label a class"):
-        convert(small_model, small_example, path, options=CoreMLOptions(labels=("a", "b")))
+        convert(small_model, small_example, path, options=CoreMLOptions(card=ModelCard(labels=("a", "b"))))
     monkeypatch.setitem(sys.modules, "coremltools", None)
     with pytest.raises(ImportError, match=r"coremltools is not installed .*pip install 'edge_vit\[coreml\]'"):
         convert(small_model, small_example, path, options=CoreMLOptions())

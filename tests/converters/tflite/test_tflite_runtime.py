@@ -12,6 +12,7 @@ from lowered import Lowered
 from other_environments import python_with
 from torch import nn
 
+from converters.card import ModelCard
 from converters.sqnr import sqnr_db
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +38,7 @@ def run_with(python: Path | str, *arguments: str) -> subprocess.CompletedProcess
 def test_the_older_runtime_computes_the_same(is_int8: bool, small_model: nn.Module, tmp_path: Path) -> None:
     python = python_with("tflite-runtime==2.14.0", "numpy<2")
     model = Lowered.from_module(small_model, 16)
-    written = (model.int8() if is_int8 else model).to("tflite", tmp_path).runs()
+    written = (model.int8() if is_int8 else model).to("tflite", tmp_path, card=ModelCard(labels=tuple("abcde"))).runs()
     assert written.result is not None and written.outputs is not None
     np.save(tmp_path / "pictures.npy", written.pictures)
     done = run_with(python, str(written.result.path), str(tmp_path / "pictures.npy"))

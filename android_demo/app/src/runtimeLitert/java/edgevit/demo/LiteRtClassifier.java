@@ -43,7 +43,7 @@ final class LiteRtClassifier implements Classifier {
         } catch (RuntimeException e) {
             throw new ModelException("LiteRT failed on " + manifest.fileName + " (" + e.getMessage() + ")", e);
         }
-        Postprocess.readLogits(output, manifest.outputDtype, scale, zeroPoint, logits);
+        Postprocess.readOutputs(output, manifest.outputDtype, scale, zeroPoint, logits);
     }
 
     @Override

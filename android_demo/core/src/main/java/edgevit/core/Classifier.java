@@ -8,10 +8,10 @@ public interface Classifier {
      * Run one inference.
      *
      * @param input what {@link Preprocess#write} wrote: direct, native byte order
-     * @param logits receives one value for each class, dequantized where the model puts out integers
+     * @param outputs receives one value for each class, dequantized where the model puts out integers
      * @throws ModelException if the runtime fails; the message says what it said
      */
-    void run(ByteBuffer input, float[] logits) throws ModelException;
+    void run(ByteBuffer input, float[] outputs) throws ModelException;
 
     /** Free native memory. The object must not be used any more. */
     void close();

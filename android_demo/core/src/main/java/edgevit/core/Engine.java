@@ -19,7 +19,7 @@ public final class Engine {
     private final Classifier classifier;
     private final Preprocess preprocess;
     private final ByteBuffer input;
-    private final float[] logits;
+    private final float[] outputs;
 
     private Engine(Manifest manifest, Classifier classifier, double loadUs) {
         this.manifest = manifest;
@@ -28,7 +28,7 @@ public final class Engine {
         preprocess = new Preprocess(manifest.input);
         // Runtimes read it from native code: direct, and in the machine's own byte order.
         input = ByteBuffer.allocateDirect(manifest.input.numBytes()).order(ByteOrder.nativeOrder());
-        logits = new float[manifest.labels.size()];
+        outputs = new float[manifest.labels.size()];
     }
 
     /**
@@ -57,13 +57,13 @@ public final class Engine {
         preprocess.write(input);
         preprocessUs = (System.nanoTime() - begin) / 1e3;
         runAgain();
-        return Postprocess.top(logits, manifest.labels, count);
+        return Postprocess.top(outputs, manifest.givesProbabilities, manifest.labels, count);
     }
 
     /** Run the inference once more on the last picture, and return its latency in microseconds. */
     public double runAgain() throws ModelException {
         long begin = System.nanoTime();
-        classifier.run(input, logits);
+        classifier.run(input, outputs);
         inferenceUs = (System.nanoTime() - begin) / 1e3;
         return inferenceUs;
     }
@@ -72,7 +72,7 @@ public final class Engine {
     public Benchmark benchmark(Benchmark.Clock clock) {
         new Random(0).nextBytes(preprocess.pixels());
         preprocess.write(input);
-        return new Benchmark(classifier, input, logits, clock);
+        return new Benchmark(classifier, input, outputs, clock);
     }
 
     public void close() {

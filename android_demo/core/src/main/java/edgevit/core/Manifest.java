@@ -27,6 +27,8 @@ public final class Manifest {
     public final Input input;
     public final int[] outputShape;
     public final String outputDtype;
+    /** The file ends in a softmax: its outputs are probabilities, not logits. */
+    public final boolean givesProbabilities;
     public final String fileName;
     public final long fileBytes;
     public final String fileSha256;
@@ -41,7 +43,7 @@ public final class Manifest {
         Fields output = Fields.of(all.raw("output"), "output", "name", "shape", "dtype", "kind");
         outputShape = output.wholes("shape");
         outputDtype = output.choice("dtype", "float32", "float16", "int8", "uint8");
-        output.choice("kind", "logits");
+        givesProbabilities = output.choice("kind", "logits", "probabilities").equals("probabilities");
         Fields file = Fields.of(all.raw("file"), "file", "name", "num_bytes", "sha256");
         fileName = file.text("name");
         fileBytes = file.whole("num_bytes");

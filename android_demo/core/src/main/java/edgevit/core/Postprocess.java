@@ -22,26 +22,26 @@ public final class Postprocess {
     }
 
     /**
-     * Read raw output as float logits.
+     * Read raw output as floats.
      *
      * @param dtype float32, float16, int8 or uint8
      * @param scale of the integer types; their value is {@code (raw - zeroPoint) * scale}
      */
-    public static void readLogits(ByteBuffer raw, String dtype, float scale, int zeroPoint, float[] logits) {
+    public static void readOutputs(ByteBuffer raw, String dtype, float scale, int zeroPoint, float[] outputs) {
         raw.rewind();
-        for (int i = 0; i < logits.length; i++) {
+        for (int i = 0; i < outputs.length; i++) {
             switch (dtype) {
                 case "float32":
-                    logits[i] = raw.getFloat();
+                    outputs[i] = raw.getFloat();
                     break;
                 case "float16":
-                    logits[i] = Half.toFloat(raw.getShort());
+                    outputs[i] = Half.toFloat(raw.getShort());
                     break;
                 case "int8":
-                    logits[i] = (raw.get() - zeroPoint) * scale;
+                    outputs[i] = (raw.get() - zeroPoint) * scale;
                     break;
                 default:
-                    logits[i] = ((raw.get() & 0xff) - zeroPoint) * scale;
+                    outputs[i] = ((raw.get() & 0xff) - zeroPoint) * scale;
             }
         }
     }
@@ -72,26 +72,36 @@ public final class Postprocess {
     /**
      * Return the {@code count} largest classes, largest first; of equal ones the one that comes first in the labels.
      *
+     * @param areProbabilities the model gave probabilities, which are shown as they are; otherwise logits
      * @throws ModelException if an output is no finite number
      */
-    public static List<Prediction> top(float[] logits, List<String> labels, int count) throws ModelException {
-        for (float logit : logits) {
-            if (Float.isNaN(logit) || Float.isInfinite(logit)) {
-                throw new ModelException("the model put out " + logit + " instead of a number; convert it again");
+    public static List<Prediction> top(float[] outputs, boolean areProbabilities, List<String> labels, int count)
+            throws ModelException {
+        for (float output : outputs) {
+            if (Float.isNaN(output) || Float.isInfinite(output)) {
+                throw new ModelException("the model put out " + output + " instead of a number; convert it again");
             }
         }
-        double[] probabilities = softmax(logits);
-        boolean[] isTaken = new boolean[logits.length];
+        double[] probabilities = areProbabilities ? widen(outputs) : softmax(outputs);
+        boolean[] isTaken = new boolean[outputs.length];
         List<Prediction> found = new ArrayList<>();
-        for (int n = 0; n < Math.min(count, logits.length); n++) {
+        for (int n = 0; n < Math.min(count, outputs.length); n++) {
             int best = -1;
-            for (int i = 0; i < logits.length; i++) {
-                if (!isTaken[i] && (best < 0 || logits[i] > logits[best])) {
+            for (int i = 0; i < outputs.length; i++) {
+                if (!isTaken[i] && (best < 0 || outputs[i] > outputs[best])) {
                     best = i;
                 }
             }
             isTaken[best] = true;
             found.add(new Prediction(best, labels.get(best), probabilities[best]));
+        }
+        return found;
+    }
+
+    private static double[] widen(float[] values) {
+        double[] found = new double[values.length];
+        for (int i = 0; i < found.length; i++) {
+            found[i] = values[i];
         }
         return found;
     }

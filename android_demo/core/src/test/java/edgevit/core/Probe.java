@@ -110,8 +110,8 @@ public final class Probe {
         if (request.get("logits") != null) {
             ByteBuffer raw = ByteBuffer.wrap(read(request, "logits")).order(ByteOrder.LITTLE_ENDIAN);
             float[] logits = new float[manifest.labels.size()];
-            Postprocess.readLogits(raw, "float32", 1, 0, logits);
-            answer.put("top", top(logits, manifest.labels));
+            Postprocess.readOutputs(raw, "float32", 1, 0, logits);
+            answer.put("top", top(logits, manifest.givesProbabilities, manifest.labels));
         }
     }
 
@@ -122,12 +122,12 @@ public final class Probe {
         String dtype = (String) request.get("dtype");
         float[] logits = new float[raw.remaining() / Postprocess.numBytes(dtype)];
         double scale = ((Number) request.get("scale")).doubleValue();
-        Postprocess.readLogits(raw, dtype, (float) scale, whole(request, "zero_point"), logits);
+        Postprocess.readOutputs(raw, dtype, (float) scale, whole(request, "zero_point"), logits);
         List<String> labels = new ArrayList<>();
         for (int i = 0; i < logits.length; i++) {
             labels.add("class " + i);
         }
-        answer.put("top", top(logits, labels));
+        answer.put("top", top(logits, Boolean.TRUE.equals(request.get("are_probabilities")), labels));
         List<Object> values = new ArrayList<>();
         for (float logit : logits) {
             values.add(logit);
@@ -135,9 +135,9 @@ public final class Probe {
         answer.put("logits", values);
     }
 
-    private static List<Object> top(float[] logits, List<String> labels) throws ModelException {
+    private static List<Object> top(float[] outputs, boolean areProbabilities, List<String> labels) throws ModelException {
         List<Object> found = new ArrayList<>();
-        for (Postprocess.Prediction prediction : Postprocess.top(logits, labels, 3)) {
+        for (Postprocess.Prediction prediction : Postprocess.top(outputs, areProbabilities, labels, 3)) {
             found.add(Arrays.<Object>asList(prediction.index, prediction.label, prediction.probability));
         }
         return found;
