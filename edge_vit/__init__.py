@@ -2,7 +2,7 @@
 
 list_models() -> list[str]
 create_model(name, num_classes=1000, resolution=224) -> nn.Module    training form
-load_weights(model, source) -> LoadReport                            strict; official, timm or own names
+load_weights(model, source) -> LoadReport                            strict; official, timm, transformers, own
 fuse(model) -> nn.Module                                             deploy form, same function
 """
 

@@ -14,6 +14,7 @@ ReLU fuses into the operator before it. Measured with benchmarks/tflite_int8.py,
 Shapes: `B` batch, `C` channels, `H`/`W` grid, `N = H * W` tokens, `K` key dim, `V` value dim per head, `h` heads.
 """
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -192,15 +193,23 @@ LEVIT_VARIANTS: dict[str, LeViTConfig] = {
 
 
 def remap_checkpoint(state_dict: dict[str, Tensor], config: LeViTConfig) -> dict[str, Tensor]:
-    """Rename official or timm keys to this file's; keys that are neither stay, so that a strict load names them.
+    """Rename official, timm or transformers keys to this file's; others stay, so that a strict load names them.
 
     timm's files with four-axis 1x1 weights become two-axis. Integer index buffers are dropped: they are rebuilt.
+    The one head of transformers' class without a teacher becomes both of ours, whose mean it then is.
     """
-    rename = {**_official_names(config), **_timm_names(config)}
+    rename = {**_official_names(config), **_timm_names(config), **_transformers_names(config)}
+    if not any(key.startswith("classifier_distill.") for key in state_dict):
+        twins = {f"classifier_distill{key.removeprefix('classifier')}": key for key in state_dict}
+        state_dict = state_dict | {
+            twin: state_dict[key] for twin, key in twins.items() if key.startswith("classifier.")
+        }
     renamed: dict[str, Tensor] = {}
     for key, value in state_dict.items():
         if key.endswith(("attention_bias_idxs", "num_batches_tracked")):
             continue
+        if key.startswith("levit."):  # transformers' residual layers are called as a wrapper, which may be left out
+            key = key.replace(".module.", ".")
         prefix, _, leaf = key.rpartition(".")
         target = rename.get(key) or (f"{rename[prefix]}.{leaf}" if prefix in rename else key)
         if target.endswith("linear.weight") and value.dim() == 4:
@@ -258,6 +267,30 @@ def _timm_names(config: LeViTConfig) -> dict[str, str]:
             names |= _pair(f"{ours}.mlp.ln2", f"{ours}.mlp.fc2", "linear", "bn")
     for head in ("head", "head_dist"):
         names |= {f"{head}.bn": f"{head}.norm", f"{head}.linear": f"{head}.linear"}
+    return names
+
+
+def _transformers_names(config: LeViTConfig) -> dict[str, str]:
+    """Return {their module or tensor: ours}; a stage's downsampling is the end of the one before it there."""
+    names: dict[str, str] = {}
+    pair = functools.partial(_pair, weight="linear", norm="batch_norm")
+    for i in range(4):
+        theirs = f"levit.patch_embeddings.embedding_layer_{i + 1}"
+        names |= _pair(theirs, f"stem.{2 * i}", "convolution", "batch_norm", "conv")
+    for stage, depth in enumerate(config.depths):
+        parts = [(f"stages.{stage}.blocks.{i}", "queries_keys_values", "qkv") for i in range(depth)]
+        if stage < 2:
+            parts.append((f"stages.{stage + 1}.downsample", "keys_values", "kv"))
+        for i, (ours, their_linear, our_linear) in enumerate(parts):
+            attn, mlp = (f"levit.encoder.stages.{stage}.layers.{layer}" for layer in (2 * i, 2 * i + 1))
+            names |= pair(f"{attn}.{their_linear}", f"{ours}.attn.{our_linear}")
+            names |= pair(f"{attn}.projection", f"{ours}.attn.proj")
+            if our_linear == "kv":
+                names |= pair(f"{attn}.queries", f"{ours}.attn.q")
+            names[f"{attn}.attention_biases"] = f"{ours}.attn.bias.table"
+            names |= pair(f"{mlp}.linear_up", f"{ours}.mlp.fc1") | pair(f"{mlp}.linear_down", f"{ours}.mlp.fc2")
+    for theirs, ours in (("classifier", "head"), ("classifier_distill", "head_dist")):
+        names |= {f"{theirs}.batch_norm": f"{ours}.norm", f"{theirs}.linear": f"{ours}.linear"}
     return names
 
 

@@ -28,7 +28,7 @@ class LoadReport:
     """What a load did.
 
     Attributes:
-        naming: Whose names the checkpoint used: "own", "official" or "timm".
+        naming: Whose names the checkpoint used: "own", "official", "timm" or "transformers".
         resized: Position tables that were resampled to the model's resolution.
         metadata: This project's metadata; {} in foreign files.
         licence: Of weights that the authors' names give away as published ones; "" for own names.
@@ -97,7 +97,7 @@ def load_weights(model: nn.Module, source: str | os.PathLike[str] | Checkpoint |
 
     Args:
         model: As `create_model` gives it.
-        source: A path, an opened checkpoint, or a state dict, in official, timm or own naming.
+        source: A path, an opened checkpoint, or a state dict, in official, timm, transformers or own naming.
 
     Raises:
         ValueError: If a key is missing or unexpected, or a shape differs (position tables
@@ -242,6 +242,8 @@ def _is_counter(key: str) -> bool:
 def _naming(tensors: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> str:
     if set(renamed) <= set(tensors):
         return "own"
+    if "classifier.linear.weight" in tensors:
+        return "transformers"
     return "timm" if "head.linear.weight" in tensors else "official"
 
 

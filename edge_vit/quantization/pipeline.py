@@ -169,7 +169,7 @@ def _all_ranges(plan: Plan, ranges: dict[str, QParams]) -> dict[str, QParams]:
 def _nameless_classes(source: WeightsSource) -> list[dict[str, str]]:
     """Number the classes of a checkpoint that does not name them: as many as its classifier has."""
     tensors = {} if source.checkpoint is None else source.checkpoint.tensors
-    heads = ("head.l.weight", "head.linear.weight", "head.weight")
+    heads = ("head.l.weight", "head.linear.weight", "head.weight", "classifier.linear.weight")
     count = next((tensors[key].shape[0] for key in heads if key in tensors), 1000)
     kind = "ImageNet class" if count == 1000 else "class"
     return [{"id": str(i), "name": f"{kind} {i}"} for i in range(count)]
