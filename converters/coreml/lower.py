@@ -33,6 +33,7 @@ from converters.result import ConversionResult, written_whole
 from converters.sqnr import require_sqnr
 
 _PACKAGES = ("torch", "coremltools")
+PREVIEW_TYPE = "com.apple.coreml.model.preview.type"  # how Xcode shows a model at work
 _MOVES = (passes.ATEN.reshape.default, passes.ATEN.view.default)
 MIN_SQNR_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0}
 
@@ -276,6 +277,8 @@ def _lower(graph: GraphModule, planar: Tensor, bias: tuple[float, float, float],
             raise ValueError(f"coremltools has no lowering for this model: {lines[0][:300]}") from e
     converted.short_description, converted.version = card.description, card.version
     converted.author, converted.license = card.author, card.license
+    if card.labels:
+        converted.user_defined_metadata[PREVIEW_TYPE] = "imageClassifier"
     for key, text in options.metadata.items():
         converted.user_defined_metadata[key] = text
     return converted

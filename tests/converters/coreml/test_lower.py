@@ -20,6 +20,7 @@ from converters.coreml.mil.interpreter import load
 from converters.coreml.mil.messages import model_messages
 from converters.manifest import describe_file
 from converters.passes import graph as graph_passes
+from converters.passes.softmax import ends_in_softmax
 
 pytestmark = pytest.mark.needs_coreml
 LABELS = ("ant", "bee", "cat", "dog", "eel")
@@ -82,6 +83,53 @@ def test_float_classifier(
     kinds = {precision for by in result.details["operators"].counts.values() for precision in by}
     assert kinds == ({"float32"} if precision == "fp32" else {"fp16"})
     assert sorted(p.name for p in path.iterdir()) == ["Data", "Manifest.json"]
+
+
+@pytest.mark.parametrize("output", ["logits", "probabilities"])
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_vision_takes_it_for_a_classifier(
+    output: Any, is_int8: bool, small_model: nn.Module, small_qdq: GraphModule, small_example: tuple[Tensor, ...],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Vision gives VNClassificationObservation where the description names a predicted feature (Apple's reference)."""
+    model = small_qdq if is_int8 else small_model
+    path = tmp_path / "small.mlpackage"
+    card = ModelCard(description="what it is", version="1", author="who", license="which", labels=LABELS)
+    convert(
+        ends_in_softmax(model) if output == "probabilities" else model,
+        small_example,
+        path,
+        options=CoreMLOptions(card=card, output=output),
+    )
+    written = read_model(path)
+    description = written.description
+    assert written.WhichOneof("Type") == "mlProgram"
+    assert (description.predictedFeatureName, description.predictedProbabilitiesName) == (
+        "classLabel", "classLabel_probs",
+    )  # fmt: skip
+    types = {feature.name: feature.type for feature in description.output}
+    assert types["classLabel"].WhichOneof("Type") == "stringType"
+    assert types["classLabel_probs"].dictionaryType.WhichOneof("KeyType") == "stringKeyType"
+    assert set(types) - {"classLabel", "classLabel_probs"} == ({"logits"} if output == "logits" else set())
+    (image,) = description.input
+    assert (image.type.imageType.width, image.type.imageType.height) == (16, 16)
+    assert description.metadata.userDefined["com.apple.coreml.model.preview.type"] == "imageClassifier"
+    said = description.metadata
+    assert (said.shortDescription, said.versionString, said.author, said.license) == (
+        "what it is", "1", "who", "which",
+    )  # fmt: skip
+    answer = load(path).predict({"image": np.full((16, 16, 3), 90, np.uint8)})
+    assert tuple(answer["classLabel_probs"]) == LABELS
+    assert sum(answer["classLabel_probs"].values()) == pytest.approx(1, abs=2e-3)
+
+
+def test_without_labels_it_is_no_classifier(
+    small_model: nn.Module, small_example: tuple[Tensor, ...], tmp_path: Path
+) -> None:
+    convert(small_model, small_example, tmp_path / "m.mlpackage", options=CoreMLOptions())
+    description = read_model(tmp_path / "m.mlpackage").description
+    assert description.predictedFeatureName == ""
+    assert "com.apple.coreml.model.preview.type" not in description.metadata.userDefined
 
 
 def test_int8_graph_keeps_its_integers(
