@@ -9,8 +9,8 @@ that no operator is left outside the delegate for its sake. XNNPACK normalises i
 import contextlib
 import importlib.metadata
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,12 @@ class ExecuTorchOptions:
 
     Attributes:
         etrecord: Where to write an ETRecord, with which ExecuTorch's own inspector names profiled operators.
+        facts: What an app must know to use the file: name -> text, number, or several of these. Each becomes a constant
+            method, `get_NAME`; shape, type and range of the input are added.
     """
 
     etrecord: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def convert(
@@ -67,7 +70,10 @@ def convert(
     is_quantized = is_qdq_graph(graph)
     grid = _prepare_(graph, is_quantized)
     inputs = example_inputs if grid is None else tuple(x.to(torch.int8) for x in example_inputs)
-    program, inspection = _lower(graph, inputs, options)
+    details = _input_details(inputs[0], grid)
+    shape = {"input_shape": tuple(inputs[0].shape)}
+    methods = {f"get_{name}": value for name, value in {**options.facts, **shape, **details}.items()}
+    program, inspection = _lower(graph, inputs, methods, needs_record=options.etrecord is not None)
     precision = "int8" if is_quantized else "fp32"
     with written_whole(output_path) as temporary:
         temporary.write_bytes(program.buffer)
@@ -85,7 +91,7 @@ def convert(
         delegated_nodes=inspection.num_delegated,
         total_nodes=inspection.num_delegated + len(inspection.outside),
         tool_versions={name: importlib.metadata.version(name) for name in _PACKAGES},
-        details=_details(inspection, inputs[0], grid),
+        details=_details(inspection) | details,
     )
 
 
@@ -119,7 +125,10 @@ def _prepare_(graph: GraphModule, is_quantized: bool) -> tuple[float, int] | Non
     return grid
 
 
-def _lower(graph: GraphModule, inputs: tuple[Tensor, ...], options: ExecuTorchOptions) -> tuple[Any, PteInspection]:
+def _lower(
+    graph: GraphModule, inputs: tuple[Tensor, ...], methods: dict[str, Any], needs_record: bool
+) -> tuple[Any, PteInspection]:
+    """Lower; `methods` are constants that the program returns by name."""
     from executorch.exir import to_edge_transform_and_lower
     from torch._export.verifier import SpecViolationError
 
@@ -132,7 +141,8 @@ def _lower(graph: GraphModule, inputs: tuple[Tensor, ...], options: ExecuTorchOp
             lowered = to_edge_transform_and_lower(
                 exported,
                 partitioner=[_partitioner()],
-                generate_etrecord=options.etrecord is not None,
+                constant_methods=methods,
+                generate_etrecord=needs_record,
             )
             inspection = inspect_lowered(lowered, reasons)  # first: what follows changes the graph in place
             return lowered.to_executorch(), inspection
@@ -191,15 +201,17 @@ def _check(path: Path, model: nn.Module, example: Tensor, grid: tuple[float, int
     require_sqnr(".pte", expected.numpy(), outputs, min_sqnr_db)
 
 
-def _details(inspection: PteInspection, example: Tensor, grid: tuple[float, int] | None) -> dict[str, Any]:
-    low, high = (-128.0, 127.0) if grid is not None else (0.0, 255.0)
+def _details(inspection: PteInspection) -> dict[str, Any]:
     return {
         "operators": inspection.summary(),
         "slow_path": inspection.outside,
         "delegate_calls": inspection.num_delegate_calls,
-        "input_dtype": str(example.dtype).removeprefix("torch."),
-        "input_range": (low, high),
     }
+
+
+def _input_details(example: Tensor, grid: tuple[float, int] | None) -> dict[str, Any]:
+    low, high = (-128.0, 127.0) if grid is not None else (0.0, 255.0)
+    return {"input_dtype": str(example.dtype).removeprefix("torch."), "input_range": (low, high)}
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from calibration.preprocess import Preprocess
 from calibration.ranges import RangeMethod
 from converters import manifest as manifests
 from converters.artefact import open_artefact
@@ -153,6 +154,7 @@ def convert_one(
         precision=model.precision,
         card=model.card,
         output=model.output,
+        facts=_facts(model.float_model.preprocess),
         float_between=float_between,
         etrecord=etrecord,
     )
@@ -185,6 +187,20 @@ def explain(model: Lowerable) -> tuple[tuple[str, float], ...]:
 
 def _labels(float_model: FloatModel) -> tuple[manifests.ClassLabel, ...]:
     return tuple(manifests.ClassLabel(id=c["id"], name=c["name"]) for c in float_model.classes)
+
+
+def _facts(preprocess: Preprocess) -> dict[str, Any]:
+    """Return how a picture becomes an input, in the manifest's words."""
+    return {
+        "input_layout": "NHWC",
+        "color": "RGB",
+        "resize": preprocess.resize,
+        "interpolation": preprocess.interpolation,
+        "crop_pct": preprocess.crop_pct,
+        "normalization": "inside",
+        "mean": preprocess.mean,
+        "std": preprocess.std,
+    }
 
 
 def _draft(model: Lowerable, result: ConversionResult, backend: str, command: str) -> Manifest:

@@ -5,7 +5,7 @@ Importing this loads no runtime; a converter is imported when its target is chos
 
 import difflib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ class Request:
     Attributes:
         card: What the file says of itself.
         output: What it gives.
+        facts: How a picture becomes an input, for files that can carry it: name -> text, number, or several of these.
         float_between: In which precision Core ML computes between the integers.
         etrecord: Where ExecuTorch is to leave its ETRecord.
     """
@@ -31,6 +32,7 @@ class Request:
     precision: Precision
     card: ModelCard = field(default_factory=ModelCard)
     output: Output = "logits"
+    facts: Mapping[str, Any] = field(default_factory=dict)
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
 
@@ -61,7 +63,19 @@ def _tflite(request: Request) -> Any:
 def _executorch(request: Request) -> Any:
     from converters.executorch.lower import ExecuTorchOptions
 
-    return ExecuTorchOptions(etrecord=request.etrecord)
+    card = request.card
+    texts = {
+        "model": card.name,
+        "description": card.description,
+        "version": card.version,
+        "author": card.author,
+        "license": card.license,
+    }
+    facts = {name: text for name, text in texts.items() if text} | {
+        "classes": card.labels,
+        "output_kind": request.output,
+    }
+    return ExecuTorchOptions(etrecord=request.etrecord, facts={**facts, **request.facts})
 
 
 def _coreml(request: Request) -> Any:

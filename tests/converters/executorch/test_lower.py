@@ -57,6 +57,40 @@ def test_float_model_is_one_delegate_call(
     assert [p.name for p in tmp_path.iterdir()] == ["small.pte"]
 
 
+FACTS = {
+    "classes": ("ant", "Käfer 🪲"), "mean": (0.485, 0.456, 0.406), "resize": 256, "normalization": "inside",
+    "output_kind": "logits",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_what_an_app_must_know_is_in_the_file(
+    is_int8: bool, small_model: nn.Module, small_qdq: GraphModule, small_example: tuple[Tensor, ...], tmp_path: Path
+) -> None:
+    """Read with ExecuTorch's runtime; the network stays the first method, which its tools run by default."""
+    from executorch.runtime import Runtime
+
+    path, plain = tmp_path / "small.pte", tmp_path / "plain.pte"
+    model = small_qdq if is_int8 else small_model
+    convert(model, small_example, path, options=ExecuTorchOptions(facts=FACTS))
+    convert(model, small_example, plain, options=ExecuTorchOptions())
+    program = Runtime.get().load_program(path.read_bytes())
+    said = {name: program.load_method(name).execute([]) for name in program.method_names - {"forward"}}
+    assert said == {
+        "get_classes": ["ant", "Käfer 🪲"], "get_mean": [0.485, 0.456, 0.406], "get_resize": [256],
+        "get_normalization": ["inside"], "get_output_kind": ["logits"], "get_input_shape": [1, 16, 16, 3],
+        "get_input_dtype": ["int8" if is_int8 else "float32"],
+        "get_input_range": [-128.0, 127.0] if is_int8 else [0.0, 255.0],
+    }  # fmt: skip
+    from executorch.exir._serialize._program import deserialize_pte_binary
+
+    files = [deserialize_pte_binary(p.read_bytes()) for p in (path, plain)]
+    plans = [file.program.execution_plan for file in files]
+    assert [plan.name for plan in plans[0]][0] == "forward" and plans[0][0] == plans[1][0]
+    assert files[0].program.backend_delegate_data == files[1].program.backend_delegate_data
+    assert files[0].named_data == files[1].named_data
+
+
 def test_int8_graph_is_one_delegate_call_and_really_int8(
     small_qdq: GraphModule, small_example: tuple[Tensor, ...], small_pictures: np.ndarray,
     torch_logits: Callable[..., np.ndarray], sqnr_db: Sqnr, tmp_path: Path,
