@@ -71,11 +71,9 @@ def _executorch(request: Request) -> Any:
         "author": card.author,
         "license": card.license,
     }
-    facts = {name: text for name, text in texts.items() if text} | {
-        "classes": card.labels,
-        "output_kind": request.output,
-    }
-    return ExecuTorchOptions(etrecord=request.etrecord, facts={**facts, **request.facts})
+    known = {name: text for name, text in texts.items() if text}
+    facts = {**known, "classes": card.labels, "output_kind": request.output, **request.facts}
+    return ExecuTorchOptions(etrecord=request.etrecord, facts=facts)
 
 
 def _coreml(request: Request) -> Any:

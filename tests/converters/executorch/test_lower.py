@@ -86,7 +86,7 @@ def test_what_an_app_must_know_is_in_the_file(
 
     files = [deserialize_pte_binary(p.read_bytes()) for p in (path, plain)]
     plans = [file.program.execution_plan for file in files]
-    assert [plan.name for plan in plans[0]][0] == "forward" and plans[0][0] == plans[1][0]
+    assert plans[0][0].name == "forward" and plans[0][0] == plans[1][0]
     assert files[0].program.backend_delegate_data == files[1].program.backend_delegate_data
     assert files[0].named_data == files[1].named_data
 
