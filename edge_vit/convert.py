@@ -49,6 +49,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--raw-weights", action="store_true", help="of a file with raw and averaged weights take the raw ones"
     )
     parser.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="class names, one a line or as JSON, in the order of the classes; default: those of the weights",
+    )  # fmt: skip
+    parser.add_argument(
         "--output", choices=("logits", "probabilities"), default="logits",
         help="what the file gives; apps that know nothing of a model expect probabilities (%(default)s)",
     )  # fmt: skip

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.manifest import ClassLabel
+from edge_vit.deployment.labels import check_count, read_labels
 from edge_vit.models.sources import WeightsSource, find_weights, no_ranges
 
 if TYPE_CHECKING:
@@ -32,6 +34,20 @@ def choose_weights(
     source.resolution_for(name, resolution)
     _ = source.float_source  # is there
     return source
+
+
+def choose_labels(path: Path | None, source: WeightsSource) -> tuple[ClassLabel, ...]:
+    """Read the class names that a user gives; () for none.
+
+    Raises:
+        ValueError: If they cannot be read, or are not as many as the weights say that they have classes.
+    """
+    if path is None:
+        return ()
+    labels = read_labels(path)
+    if known := source.metadata.get("classes"):
+        check_count(labels, len(known), path)
+    return labels
 
 
 def list_pictures(folder: Path | None) -> "ImageSet | None":

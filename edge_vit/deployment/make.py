@@ -3,10 +3,12 @@
 import functools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_vit.deployment.checks import choose_weights, list_pictures
+from edge_vit.deployment.checks import choose_labels, choose_weights, list_pictures
+from edge_vit.deployment.labels import check_count, name_classes
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResult
 from edge_vit.deployment.sizes import check_tflite_size
 from edge_vit.deployment.targets import ALL, check_installed
@@ -14,6 +16,7 @@ from edge_vit.quantization.packages import check_torchao
 
 if TYPE_CHECKING:
     from calibration.dataset import ImageSet
+    from converters.manifest import ClassLabel
     from edge_vit.deployment.agreement import Agreement
     from edge_vit.deployment.publishing import Places
     from edge_vit.deployment.steps import Converted, Lowerable
@@ -41,13 +44,14 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         config.model, config.weights, is_int8=config.precision == "int8", has_calibration=config.calib is not None,
         resolution=config.resolution, takes_raw=config.raw_weights,
     )  # fmt: skip
+    labels = choose_labels(config.labels, source)
     calib, data = list_pictures(config.calib), list_pictures(config.data)
     places = Places(folder=config.output_dir, etrecord=config.etrecord, app=config.android)
     with staged(places) as files:
         # From here on torch is loaded: what is wrong with a request has been said.
         from edge_vit.deployment.steps import convert_one, explain
 
-        model = _prepare(config, source, calib, data, say)
+        model = _prepare(config, source, labels, calib, data, say)
         made: list[tuple[Converted, float]] = []
         for target, backend in config.backends():
             converted = convert_one(
@@ -74,7 +78,12 @@ def check_packages(config: ConvertConfig) -> None:
 
 
 def _prepare(
-    config: ConvertConfig, source: "WeightsSource", calib: "ImageSet | None", data: "ImageSet | None", say: Say
+    config: ConvertConfig,
+    source: "WeightsSource",
+    labels: "Sequence[ClassLabel]",
+    calib: "ImageSet | None",
+    data: "ImageSet | None",
+    say: Say,
 ) -> "Lowerable":
     """Load and fuse the model, quantize it if asked, and choose the pictures to verify on."""
     from edge_vit.deployment.pictures import choose_pictures
@@ -83,6 +92,9 @@ def _prepare(
 
     say(f"{config.model}: {source.label}")
     float_model = build_float(config.model, source, config.resolution)
+    if config.labels is not None:
+        check_count(labels, len(float_model.classes), config.labels)
+        float_model = replace(float_model, classes=name_classes(float_model.classes, labels))
     for note in float_model.notes:
         say(note)
     if config.precision != "int8" and "tflite" in dict(config.backends()):

@@ -30,6 +30,7 @@ class ConvertConfig:
     precision: Precision = "fp32"
     weights: str = "auto"
     raw_weights: bool = False
+    labels: Path | None = None
     calib: Path | None = None
     calib_images: int = NUM_CALIBRATION_PICTURES
     calib_method: Literal["mse", "percentile", "min_max"] = "mse"

@@ -61,6 +61,13 @@ def here(tmp_path, make_model):
         "cut.pth": b"PK\x03\x04" + b"\0" * 100,
         "no.npz": b"nothing",
         "file": b"",
+        "two.txt": b"ant\nbee\n",
+        "twice.txt": b"ant\nbee\nant\n",
+        "gap.txt": b"ant\n\nbee\n",
+        "latin.txt": b"K\xe4fer\n",
+        "half.json": b'["ant", "bee"',
+        "numbers.json": b"[1, 2]",
+        "names.json": b'{"n1": {"name": "ant"}, "n2": {"nam": "bee"}}',
     }.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "pictures/nothing").mkdir(parents=True)
@@ -133,6 +140,16 @@ CONVERT = {
     f"{LEVIT} --int8 --calib file": "file: not a folder",
     f"{LEVIT} --int8 --calib pictures": "pictures: no pictures in its 1 class folders",
     f"{LEVIT} --data nowhere": "nowhere: no such folder",
+    f"{LEVIT} --labels gone.txt": "gone.txt: cannot be read (no such file); give a text file of names, one a line",
+    f"{LEVIT} --labels pictures": "pictures: cannot be read (Is a directory)",
+    f"{LEVIT} --labels latin.txt": "latin.txt: cannot be read (not UTF-8)",
+    f"{LEVIT} --labels file": "file: holds no names; give one a line",
+    f"{LEVIT} --labels two.txt": "two.txt has 2 names, the weights have 10 classes; give one name a class",
+    f"{LEVIT} --labels twice.txt": "twice.txt: 'ant' stands twice; make the names unique",
+    f"{LEVIT} --labels gap.txt": "gap.txt: name 2 of 3 is ''; a name is one line of text",
+    f"{LEVIT} --labels half.json": "half.json: not valid JSON",
+    f"{LEVIT} --labels numbers.json": "numbers.json: (1, 1) is no name; give",
+    f"{LEVIT} --labels names.json": "names.json: ('n2', None) is no name; give",
     f"{LEVIT} --output-dir file": "cannot write to file: File exists; choose another --output-dir",
     f"{LEVIT} --output-dir file/in/it": "choose another --output-dir",
 }
