@@ -14,7 +14,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[tflite,executorch,coreml,onnx,adb,completion,dev]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[tflite,executorch,coreml,onnx,hub,adb,completion,dev]'
 	touch $@
 
 demo: $(INSTALLED)

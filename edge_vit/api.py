@@ -49,13 +49,15 @@ def load(
     """Load a variant in its deploy form: from pixels (B, R, R, 3), float, 0 to 255, to logits (B, classes).
 
     Args:
-        weights: "auto" (embedded, else published), "imagenet" (published), "random", or a checkpoint's path.
+        weights: "auto" (embedded, else published), "embedded", "imagenet" (published), "random", "hf:ORG/NAME" with
+            "@REVISION" or ":FILE" where wanted, or the path of a checkpoint or of a Hugging Face folder.
         resolution: Side of the pictures in pixels; None for the one that the weights were made for.
-        quantized: With "auto", take the embedded checkpoint that carries int8 weights and ranges, for `quantize`.
+        quantized: With "auto" or "embedded", take the checkpoint that carries int8 weights and ranges, for `quantize`.
         raw: Of a file that holds raw and averaged weights, take the raw ones.
 
     Raises:
         ValueError: If there are no such weights, or they do not fit the variant or the resolution.
+        ImportError: If a repository is named and huggingface_hub is not installed.
     """
     from edge_vit.models.sources import find_weights
     from edge_vit.quantization.pipeline import build_float

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES, NUM_COMPARED_PICTURES, ConvertConfig, ConvertResult
 from edge_vit.deployment.targets import ALL, backends_of, target_names
+from edge_vit.models.sources import CHOICES
 
 if TYPE_CHECKING:
     from edge_vit.console.answer import Answer
@@ -41,10 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, what in (("int8", "weights and activations"), ("fp16", "weights in half precision")):
         precision.add_argument(f"--{name}", dest="precision", action="store_const", const=name, help=what)
     parser.set_defaults(precision="fp32")
-    parser.add_argument(
-        "--weights", default="auto", metavar="SOURCE",
-        help="auto (embedded, else published), imagenet (published), random, or a checkpoint's path",
-    )  # fmt: skip
+    parser.add_argument("--weights", default="auto", metavar="SOURCE", help=CHOICES)
     parser.add_argument(
         "--raw-weights", action="store_true", help="of a file with raw and averaged weights take the raw ones"
     )

@@ -1,4 +1,7 @@
-"""transformers' LeViT with weights that make its logits depend on the picture, for tests that compare with it."""
+"""transformers' LeViT with weights that make its logits depend on the picture, and files as the Hub has them."""
+
+import hashlib
+import json
 
 import torch
 from torch import nn
@@ -56,3 +59,26 @@ def pictures(side):
         detail = torch.randn(16, 3, cells, cells, generator=generator)
         images = images + nn.functional.interpolate(detail, size=(side, side), mode="bilinear")
     return images
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def fill_cache(cache, repo, files, revision="main", commit=COMMIT):
+    """Lay files, {name: bytes}, into a folder as huggingface_hub lays out a repository that it has fetched."""
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    for name, content in files.items():
+        blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(content)
+        link = folder / "snapshots" / commit / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(blob)
+    (folder / "refs").mkdir(exist_ok=True)
+    (folder / "refs" / revision).write_text(commit)
+
+
+def tiny_safetensors():
+    """Return a whole .safetensors file of one tensor that no variant has."""
+    header = json.dumps({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(4)

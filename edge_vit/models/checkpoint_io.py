@@ -37,18 +37,22 @@ class Checkpoint:
         path: Where it lies.
         metadata: This project's metadata; {} in foreign files.
         entries: Type and shape of every tensor of a .safetensors file; {} for other files.
+        described: What is known of a foreign file from elsewhere, under the names that metadata has.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, takes_raw: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, takes_raw: bool = False, described: Mapping[str, Any] | None = None
+    ) -> None:
         """Open a file and check what needs no torch.
 
         Args:
             takes_raw: Where it holds raw and averaged weights, take the raw ones in place of the average.
+            described: As the attribute; None for nothing.
 
         Raises:
             ValueError: If the file is missing, empty, truncated or not a checkpoint.
         """
-        self.path, self._takes_raw = Path(path), takes_raw
+        self.path, self._takes_raw, self.described = Path(path), takes_raw, dict(described or {})
         if not self.path.is_file():
             allowed = "give the path of a .safetensors, .npz, .pth or .pt file"
             raise ValueError(f"checkpoint {self.path} does not exist; {allowed}")
@@ -71,6 +75,11 @@ class Checkpoint:
     def sha256(self) -> str:
         """The hex SHA-256 of the file."""
         return hashlib.sha256(self._content).hexdigest()
+
+    @property
+    def classes(self) -> list[dict[str, str]] | None:
+        """[{"id": ..., "name": ...}] in the order of the logits; None where nothing names them."""
+        return self.metadata.get("classes") or self.described.get("classes")
 
     @property
     def tensors(self) -> dict[str, "Tensor"]:

@@ -1,17 +1,23 @@
-"""Which weights a command uses: embedded, published, random, or a file. Finding them needs no torch."""
+"""Which weights a command uses: embedded, published, random, a file's, a repository's. Finding them needs no torch."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from edge_vit.models.checkpoint_io import Checkpoint
+from edge_vit.models.hugging_face import HUB_PREFIX, describe, fetch, parse_hub_file, weights_in
 from edge_vit.models.published import PUBLISHED, default_resolution, download_weights
 
 CHECKPOINT_FOLDER = Path(__file__).parent.parent / "checkpoints"
 EMBEDDED_PREFIX = "embedded:"
 RAW_PREFIX = "raw:"
+CHOICES = (
+    "auto (embedded, else published), embedded, imagenet (published), random, hf:ORG/NAME, or the path of a checkpoint "
+    "or of a Hugging Face folder"
+)
 SCALE_SUFFIX = ".int8_scale"  # of the scales beside int8 weights
 
 
@@ -20,8 +26,8 @@ class WeightsSource:
     """Chosen weights.
 
     Attributes:
-        label: What to print and to record: "embedded:NAME", an address, an absolute path, "raw:" before such a path, or
-            "random". `recorded_weights` finds the weights again.
+        label: What to print and to record: "embedded:NAME", an address, "hf:ORG/NAME@COMMIT:FILE", an absolute path,
+            "raw:" before one of these two, or "random". `recorded_weights` finds the weights again.
         form: "training" (float, training form), "int8" (quantized, with ranges) or "random".
         checkpoint: The file, opened; None for random weights.
     """
@@ -36,8 +42,8 @@ class WeightsSource:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """This project's metadata; {} in foreign files."""
-        return {} if self.checkpoint is None else self.checkpoint.metadata
+        """This project's metadata; of foreign files what else is known: "classes", "resolution", or nothing."""
+        return {} if self.checkpoint is None else self.checkpoint.described | self.checkpoint.metadata
 
     @property
     def sha256(self) -> str | None:
@@ -92,32 +98,56 @@ def embedded_path(name: str, is_quantized: bool) -> Path:
     return CHECKPOINT_FOLDER / f"{name}_{'int8' if is_quantized else 'float'}.safetensors"
 
 
-def find_weights(name: str, choice: str, prefer_quantized: bool, *, takes_raw: bool = False) -> WeightsSource:
+def find_weights(
+    name: str, choice: str, prefer_quantized: bool, *, takes_raw: bool = False, takes_siblings: bool = False
+) -> WeightsSource:
     """Find the weights of variant `name` and open their file.
 
     Args:
-        choice: "auto" (the repository's own, else the published ones), "imagenet" (the published ones), "random",
-            or a path.
-        prefer_quantized: With "auto", take the quantized checkpoint if there is one.
+        choice: "auto" (the repository's own, else the published ones), "embedded" (the repository's own), "imagenet"
+            (the published ones), "random", "hf:ORG/NAME" with "@REVISION" or ":FILE" where wanted, or the path of a
+            checkpoint or of a folder in Hugging Face's form.
+        prefer_quantized: With "auto" and "embedded", take the quantized checkpoint if there is one.
         takes_raw: Of a file that holds raw and averaged weights, take the raw ones.
+        takes_siblings: Take a file that was written for another variant too, as training from a variant of the same
+            shapes does; whether it fits is seen when it is loaded.
 
     Raises:
         ValueError: If there are none, they cannot be reached, are damaged, or belong to another variant.
+        ImportError: If a repository is named and huggingface_hub is not installed.
     """
-    if choice not in ("auto", "imagenet", "random"):
-        return _for_variant(name, _opened(Path(choice), os.path.abspath(choice), takes_raw))
+    if choice not in ("auto", "embedded", "imagenet", "random"):
+        path, label = _located(choice)
+        described = describe(path, name, takes_siblings=takes_siblings)
+        source = _opened(path, label, takes_raw, described)
+        return source if takes_siblings else _for_variant(name, source)
     if takes_raw:
         raise ValueError("--raw-weights chooses between two sets of weights in a file; name it with --weights PATH")
     if choice == "random":
         return WeightsSource(label="random", form="random")
-    if choice == "auto":
+    if choice in ("auto", "embedded"):
         for is_quantized in (True, False) if prefer_quantized else (False,):
             path = embedded_path(name, is_quantized)
             if path.is_file():
                 return _for_variant(name, _opened(path, f"{EMBEDDED_PREFIX}{path.name}"))
+    if choice == "embedded":
+        there = [path.name.removesuffix("_float.safetensors") for path in CHECKPOINT_FOLDER.glob("*_float.safetensors")]
+        raise ValueError(f"{name} has no embedded weights, {', '.join(sorted(there))} have; use another of {CHOICES}")
     if name not in PUBLISHED:
         raise ValueError(f"{name} has no embedded and no published weights; use --weights PATH or --weights random")
     return WeightsSource(label=PUBLISHED[name].url, form="training", checkpoint=download_weights(name))
+
+
+def _located(choice: str) -> tuple[Path, str]:
+    """Return the file that a choice names, and its label."""
+    if choice.startswith(HUB_PREFIX):
+        return fetch(parse_hub_file(choice))
+    path = Path(choice)
+    if not path.exists():
+        raise ValueError(f"checkpoint {path} does not exist; choose from {CHOICES}")
+    if path.is_dir():
+        path = weights_in(path)
+    return path, os.path.abspath(path)
 
 
 def recorded_weights(label: str, folder: Path) -> WeightsSource:
@@ -134,6 +164,8 @@ def recorded_weights(label: str, folder: Path) -> WeightsSource:
     for name, weights in PUBLISHED.items():
         if label == weights.url:
             return WeightsSource(label=label, form="training", checkpoint=download_weights(name))
+    if label.removeprefix(RAW_PREFIX).startswith(HUB_PREFIX):
+        return _opened(fetch(parse_hub_file(label.removeprefix(RAW_PREFIX)))[0], label, label.startswith(RAW_PREFIX))
     if label.startswith(EMBEDDED_PREFIX):
         recorded = CHECKPOINT_FOLDER / label.removeprefix(EMBEDDED_PREFIX)
     else:
@@ -152,8 +184,10 @@ def no_ranges(label: str) -> ValueError:
     )
 
 
-def _opened(path: Path, label: str, takes_raw: bool = False) -> WeightsSource:
-    checkpoint = Checkpoint(path, takes_raw=takes_raw)
+def _opened(
+    path: Path, label: str, takes_raw: bool = False, described: Mapping[str, Any] | None = None
+) -> WeightsSource:
+    checkpoint = Checkpoint(path, takes_raw=takes_raw, described=described)
     form = checkpoint.metadata.get("form", "training")
     if form not in ("training", "int8"):
         raise ValueError(f"checkpoint {path} has form {form!r}; this version knows training and int8")

@@ -137,7 +137,7 @@ def load_backbone(
     if not any(value.dim() == 2 for value in head.values()):
         wanted = ", ".join(key for key, value in state.items() if key.startswith(_HEADS) and value.dim() == 2)
         raise ValueError(f"{found.label} has no head ({wanted}); give a checkpoint of a classifier")
-    theirs = checkpoint.metadata.get("classes")
+    theirs = checkpoint.classes
     is_same = classes is None or (theirs is not None and [c["id"] for c in theirs] == [c["id"] for c in classes])
     ours = {key: value.shape for key, value in state.items() if key.startswith(_HEADS) and not _is_counter(key)}
     if is_same and ours == {key: value.shape for key, value in head.items()}:

@@ -26,7 +26,7 @@ def refused(command, words, folder):
     script = RUN.format(command=command, heavy=HEAVY)
     done = subprocess.run(
         [sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)}, check=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder), "HF_HUB_OFFLINE": "1"}, check=True,
     )  # fmt: skip
     code, heavy = json.loads(done.stdout.splitlines()[-1])
     return code, heavy, done.stderr
@@ -79,6 +79,11 @@ def here(tmp_path, make_model):
     (tmp_path / "demo/app/src/main/assets").mkdir(parents=True)
     (tmp_path / "demo/app/src/main/assets/models").write_text("in the way")
     make_model("a.tflite", changes={"target": "tflite"})
+    for name, config in (("empty", "{}"), ("vit", '{"model_type": "vit"}'), ("half", "{")):
+        (tmp_path / f"{name}_hub").mkdir()
+        (tmp_path / f"{name}_hub/config.json").write_text(config)
+        if name != "empty":
+            (tmp_path / f"{name}_hub/model.safetensors").write_bytes(safetensors())
     damage_manifests(tmp_path, make_model)
     return tmp_path
 
@@ -115,7 +120,15 @@ CONVERT = {
     f"{LEVIT} --android demo": "choose another project with --into, in edge_vit.convert with --android",
     "fastervit_6 --target tflite --weights random": "fastervit_6 is 5.3 GB of float32 numbers, and a .tflite holds",
     f"{LEVIT} --weights gone.pth": "checkpoint gone.pth does not exist",
-    f"{LEVIT} --weights pictures": "checkpoint pictures does not exist",
+    f"{LEVIT} --weights imagnet": "checkpoint imagnet does not exist; choose from auto (embedded, else published),",
+    f"{LEVIT} --weights pictures": "pictures is a folder without config.json; give a file, or a folder of Hugging",
+    f"{LEVIT} --weights empty_hub": "empty_hub has a config.json but neither model.safetensors nor pytorch_model.bin",
+    f"{LEVIT} --weights vit_hub": "vit_hub/config.json describes a model of type vit, levit_128s needs levit",
+    f"{LEVIT} --weights half_hub": "half_hub/config.json is no JSON that can be read; get it again",
+    f"{LEVIT} --weights hf:levit": "weights 'hf:levit' are not allowed; use hf:ORG/NAME, hf:ORG/NAME@REVISION or hf",
+    f"{LEVIT} --weights hf:some/one": "hf:some/one: model.safetensors is not in huggingface_hub's cache and cannot be",
+    f"{LEVIT} --weights hf:some/one@v1:a.pth": "hf:some/one@v1:a.pth: a.pth is not in huggingface_hub's cache",
+    "levit_256 --target tflite --weights embedded": "levit_256 has no embedded weights, ",
     f"{LEVIT} --weights empty.safetensors": "checkpoint empty.safetensors is empty",
     f"{LEVIT} --weights no.safetensors": "no.safetensors is truncated or no safetensors file",
     f"{LEVIT} --weights cut.safetensors": "cut.safetensors is truncated or no safetensors file",
