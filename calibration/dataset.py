@@ -92,6 +92,7 @@ def list_class_folders(root: str | Path) -> ImageSet:
     if {"train", "val"} & set(folders):
         inner = root / ("val" if "val" in folders else "train")
         raise ValueError(f"{root}: holds train and val, not classes; give one of them, such as {inner}")
+    check_names_differ(folders, f"{root}: class folders")
     if not folders:
         raise ValueError(f"{root}: no class folders; lay the pictures out as {root / 'CLASS' / 'picture.jpg'}")
     labels: list[int] = []
@@ -106,6 +107,15 @@ def list_class_folders(root: str | Path) -> ImageSet:
     if not paths:
         raise ValueError(f"{root}: no pictures in its {len(folders)} class folders; known are {_suffixes()}")
     return ImageSet(paths=paths, labels=tuple(labels), folders=tuple(folders))
+
+
+def check_names_differ(names: Sequence[str], what: str) -> None:
+    """Raise ValueError if two classes differ in case alone: some systems take them for one."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise ValueError(f"{what} {other} and {name} differ in case alone; merge them, or rename one")
 
 
 def list_images(root: str | Path) -> ImageSet:
@@ -132,6 +142,38 @@ def choose(images: ImageSet, count: int | None, *, seed: int = 0) -> ImageSet:
     """
     if count is not None and count < 1:
         raise ValueError(f"{count} pictures are not allowed; choose 1 or more")
+    shuffled, turns = _turns(images, str(seed))
+    return images.take(shuffled[np.lexsort((np.asarray(images.labels)[shuffled], turns))][:count])
+
+
+def split_off(
+    images: ImageSet, share: float, *, seed: int, purpose: str = "val", least: int = 2
+) -> tuple[ImageSet, ImageSet]:
+    """Take a share of each class out of a set, the same pictures on every machine.
+
+    Args:
+        images: What to split; its order stays.
+        share: Of a class with n pictures round(share * n) are taken, and never all.
+        seed: Another seed, another split; another `purpose` likewise.
+        least: A class with so many pictures gives at least one.
+
+    Returns:
+        The pictures that stay, and those taken.
+    """
+    if share == 0.0:
+        return images, images.take(())
+    counts = np.bincount(np.asarray(images.labels, np.int64), minlength=len(images.folders))
+    wanted = np.maximum(np.round(share * counts), counts >= least)
+    wanted = np.minimum(wanted, np.maximum(counts - 1, 0))
+    shuffled, turns = _turns(images, f"{purpose}:{seed}")
+    is_taken = np.zeros(len(images), bool)
+    is_taken[shuffled[turns < wanted[np.asarray(images.labels)[shuffled]]]] = True
+    return images.take(np.flatnonzero(~is_taken)), images.take(np.flatnonzero(is_taken))
+
+
+def _turns(images: ImageSet, seed: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return all indices in an order that hashes of the seed and the paths below `root` decide, and each one's place
+    among those of its class."""
 
     def place(name: str) -> bytes:
         return hashlib.sha256(f"{seed}:".encode() + os.fsencode(name)).digest()
@@ -142,7 +184,7 @@ def choose(images: ImageSet, count: int | None, *, seed: int = 0) -> ImageSet:
     by_label = np.argsort(labels, kind="stable")
     turns = np.empty(len(images), np.int64)
     turns[by_label] = np.arange(len(images)) - np.searchsorted(labels[by_label], labels[by_label])
-    return images.take(shuffled[np.lexsort((labels, turns))][:count])
+    return shuffled, turns
 
 
 def read_pictures(

@@ -76,7 +76,11 @@ class Recipe:
     Attributes:
         batch_size: Images a step and process.
         lr: Peak learning rate.
+        accumulate: Batches whose gradients make one step.
+        layer_decay: Learning rate of each block as a share of the next one's; 1 gives all the same.
         warmup_share: Share of the run in which the learning rate rises to its peak.
+        head_share: Share of the run, its beginning, in which the classifier learns alone; None for a tenth where it is
+            new and the rest is not.
         freeze_share: Share of the run, its end, with fixed ranges; quantization-aware training alone has ranges.
         ema_decay: Decay of the weights' moving average; 0 switches it off.
         clip_grad: Largest norm of a step's gradient; 0 switches clipping off.
@@ -84,9 +88,12 @@ class Recipe:
 
     epochs: int = 100
     batch_size: int = 128
+    accumulate: int = 1
     lr: float = 1e-3
+    layer_decay: float = 1.0
     weight_decay: float = 0.05
     warmup_share: float = 0.05
+    head_share: float | None = 0.0
     freeze_share: float = 0.0
     label_smoothing: float = 0.1
     ema_decay: float = 0.999
@@ -95,6 +102,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         spans = {"epochs": _COUNT, "batch_size": _Span(2, 65_536), "lr": _POSITIVE_SHARE, "weight_decay": _SHARE}
+        spans |= {"accumulate": _Span(1, 65_536), "layer_decay": _POSITIVE_SHARE, "head_share": _BELOW_ONE}
         shares = {name: _BELOW_ONE for name in ("label_smoothing", "ema_decay")}
         ends = {name: _Span(0.0) for name in ("warmup_share", "freeze_share", "clip_grad")}
         _check_numbers(self, {**spans, **shares, **ends})
@@ -108,6 +116,12 @@ class Recipe:
 
 
 FLOAT_RECIPE = Recipe()
+# From weights that know pictures already: a short run, in which the first blocks move least and a new classifier learns
+# before it pulls at them.
+FINE_TUNING_RECIPE = Recipe(
+    epochs=20, batch_size=32, lr=5e-4, layer_decay=0.75, warmup_share=0.1, head_share=None, ema_decay=0.99,
+    augment=AugmentConfig(min_scale=0.35, color=0.3, erase=0.0, mix_prob=0.2),
+)  # fmt: skip
 # What the embedded checkpoints were made with (edge_vit/checkpoints/README.md): the weights are good already, and steps
 # of the size that float training takes throw them and the ranges about.
 QAT_RECIPE = Recipe(
@@ -126,6 +140,14 @@ class TrainConfig:
         drop_path: None for the variant's own.
         threads: None for torch's choice.
         prolong: Whether a run in `output_dir` may have been started with fewer epochs.
+        weights: "imagenet", "embedded", "hf:ORG/NAME" or a path; None for random weights.
+        val_share: Of one folder or list, the share to judge by; None for a tenth.
+        select_share: Share of the training pictures to choose the epoch by; 0 takes the last epoch.
+        patience: Epochs without a better one after which the run ends; None for all epochs.
+        balanced: Whether every class is drawn as often.
+        teacher: A checkpoint of ours, an artefact, an exported program, or "package.module:function".
+        distill: "soft" for the teacher's whole answer, "hard" for the class that it names.
+        temperature: Divides both logits in a soft answer.
     """
 
     model: str
@@ -135,9 +157,15 @@ class TrainConfig:
     qat: bool = False
     resolution: int | None = None
     drop_path: float | None = None
-    weights: Path | None = None
-    teacher: Path | None = None
+    weights: str | None = None
+    val_share: float | None = None
+    select_share: float = 0.1
+    patience: int | None = None
+    balanced: bool = False
+    teacher: str | None = None
+    distill: Literal["soft", "hard"] = "soft"
     distill_weight: float = 0.5
+    temperature: float = 1.0
     seed: int = 0
     num_workers: int = 1
     threads: int | None = None
@@ -146,20 +174,29 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     log_every: int = 10
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         counts = {"threads": _Span(1, 1024), "num_workers": _Span(0, 256), "log_every": _COUNT}
         _check_numbers(self, {**counts, "resolution": _Span(1, 4096), "drop_path": _BELOW_ONE})
-        _check_numbers(self, {"distill_weight": _SHARE, "seed": _Span(0, 2**32 - 1)})
+        _check_numbers(self, {"distill_weight": _SHARE, "seed": _Span(0, 2**32 - 1), "patience": _COUNT})
+        inner = _Span(0.0, 1.0, is_low_open=True, is_high_open=True)
+        temperature = _Span(0.0, 100.0, is_low_open=True)
+        _check_numbers(self, {"val_share": inner, "select_share": _BELOW_ONE, "temperature": temperature})
         if self.qat and self.weights is None:
             raise ValueError("--qat starts from a float checkpoint; give it with --weights")
+        if self.patience is not None and self.select_share == 0.0:
+            raise ValueError("--patience waits for a better epoch, which --select-share 0 does not look for; leave one out")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """Where the best checkpoint lies and how good it is on the validation folder.
+    """Where the chosen checkpoint lies and how good it is on the validation pictures.
 
     Attributes:
+        epochs: Epochs that were trained; fewer than asked for where --patience ended the run.
+        chosen_epoch: The epoch whose weights it holds, from 0; -1 for what the run started from.
+        select_top1: What it was chosen by, on `num_select_images` pictures held back; None where there were none.
         start_top1: With quantization-aware training, what the calibrated model had before; the checkpoint is that
             model where no epoch reached it.
     """
@@ -168,4 +205,7 @@ class TrainResult:
     top1: float
     epochs: int
     num_val_images: int
+    chosen_epoch: int
+    select_top1: float | None
+    num_select_images: int
     start_top1: float | None = None

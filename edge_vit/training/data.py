@@ -1,7 +1,7 @@
 """Pictures for training: read for real once, viewed anew in every epoch, in an order that only the seed decides."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from calibration.dataset import ImageSet, SkippedImage, read_pictures, skipped_lines
 from calibration.preprocess import Preprocess, load_pixels, load_rgb, resize_shorter
 from edge_vit.training.augment import random_resized_crop
-from edge_vit.training.folders import Splits, check_batches, check_no_class_is_empty, without
+from edge_vit.training.folders import Splits, check_no_class_is_empty, fitting_batch, without
 from edge_vit.training.processes import Place, gather
 from edge_vit.training.seeds import derive_seed, stream
 
@@ -74,27 +74,55 @@ class TrainImages(Dataset):
 
 
 class EpochSampler(Sampler):
-    """Give (epoch, index) in an order drawn from seed and epoch; each process takes its share of it."""
+    """Give (epoch, index) in an order drawn from seed and epoch; each process takes its share of it.
 
-    def __init__(self, num_samples: int, seed: int, place: Place) -> None:
-        self.num_samples, self.seed, self.place = num_samples, seed, place
+    Args:
+        labels: Of all pictures, to draw from every class as often; None to take every picture once.
+    """
+
+    def __init__(self, num_samples: int, seed: int, place: Place, labels: Sequence[int] | None = None) -> None:
+        self.num_samples, self.seed, self.place, self.labels = num_samples, seed, place, labels
         self.epoch = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(derive_seed("order", self.seed, self.epoch))
-        order = torch.randperm(self.num_samples, generator=generator)[: len(self) * self.place.num_processes]
+        if self.labels is None:
+            order = torch.randperm(self.num_samples, generator=generator)
+        else:
+            order = balanced_order(torch.tensor(self.labels), generator)
+        order = order[: len(self) * self.place.num_processes]
         return ((self.epoch, int(order[i])) for i in self.place.share(len(order)))
 
     def __len__(self) -> int:
         return self.num_samples // self.place.num_processes
 
 
+def balanced_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return as many indices as there are labels, int64 (N,), each class as often as the others to within one.
+
+    Of a small class pictures come again, but none a second time before all came once.
+    """
+    classes, counts = labels.unique(return_counts=True)
+    shares = torch.full_like(classes, len(labels) // len(classes))
+    shares[torch.randperm(len(classes), generator=generator)[: len(labels) % len(classes)]] += 1
+    parts = []
+    for label, count, share in zip(classes.tolist(), counts.tolist(), shares.tolist(), strict=True):
+        members = (labels == label).nonzero().flatten()
+        rounds = [torch.randperm(count, generator=generator) for _ in range(-(-share // count))]
+        parts.append(members[torch.cat(rounds)[:share]] if rounds else members[:0])
+    order = torch.cat(parts)
+    return order[torch.randperm(len(order), generator=generator)]
+
+
 class TrainingData:
     """Batches of views, epoch by epoch: (uint8 (B, 3, R, R), labels (B,)); an incomplete last batch is left out."""
 
-    def __init__(self, dataset: TrainImages, place: Place, batch_size: int, num_workers: int) -> None:
-        self.images = dataset.images
-        self._sampler = EpochSampler(len(dataset), dataset.seed, place)
+    def __init__(
+        self, dataset: TrainImages, place: Place, batch_size: int, num_workers: int, is_balanced: bool = False
+    ) -> None:
+        self.images, self.batch_size = dataset.images, batch_size
+        labels = dataset.images.labels if is_balanced else None
+        self._sampler = EpochSampler(len(dataset), dataset.seed, place, labels)
         self._loader = DataLoader(
             dataset, batch_size=batch_size, sampler=self._sampler, num_workers=num_workers, drop_last=True,
             prefetch_factor=4 if num_workers else None,
@@ -123,32 +151,42 @@ class TrainingData:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedData:
-    """What a training learns from and is judged by.
+class Judged:
+    """Pictures to judge a model by.
 
     Attributes:
-        val: The pictures to judge by, in this process's share of them.
-        val_pixels: Those, prepared, uint8 (N, R, R, 3); None to read them each time.
-        num_val_images: Of all processes.
+        images: This process's share of them.
+        pixels: Those, prepared, uint8 (N, R, R, 3); None to read them each time.
+        num_images: Of all processes.
     """
 
+    images: ImageSet
+    pixels: np.ndarray | None
+    num_images: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedData:
+    """What a training learns from, chooses its epoch by and is judged by."""
+
     train: TrainingData
-    val: ImageSet
-    val_pixels: np.ndarray | None
-    num_val_images: int
+    select: Judged
+    val: Judged
 
 
 def load_data(
     splits: Splits, resolution: int, batch_size: int, min_scale: float, seed: int, num_workers: int,
-    is_kept: bool, place: Place,
+    is_kept: bool, place: Place, is_balanced: bool = False,
 ) -> LoadedData:  # fmt: skip
     """Read every picture once, leave out those that cannot be read, and say which.
 
     Args:
+        batch_size: At most; fewer where the pictures do not fill one, which is said.
         is_kept: Hold decoded pictures in memory: 3 * side * side bytes each, and no decoding in every epoch.
+        is_balanced: Draw from every class as often.
 
     Raises:
-        ValueError: If a class has no readable picture, or those of training do not fill a batch.
+        ValueError: If a class has no readable picture, or there are too few to learn from.
     """
     threads = max(2, num_workers)
     decoder = Decoder(resolution=resolution)
@@ -156,21 +194,27 @@ def load_data(
     decoded: list[Tensor] | None = [] if is_kept else None
     indices = range(len(splits.train)) if is_kept else place.share(len(splits.train))
     train = _without_unreadable(splits.train, _read(splits.train, indices, decoder, threads, decoded), place, is_kept)
-    check_batches(len(train), batch_size, place.num_processes)
+    fitting = fitting_batch(len(train), batch_size, place.num_processes)
+    if fitting < batch_size and place.is_main:
+        print(f"batches of {fitting}, not {batch_size}: there are {len(train)} pictures to learn from", file=sys.stderr)
+    dataset = TrainImages(train, decoder, min_scale, seed, decoded)
+    select = _load_judged(splits.select, resolution, threads, is_kept, place, may_lose_classes=True)
+    val = _load_judged(splits.val, resolution, threads, is_kept, place)
+    return LoadedData(train=TrainingData(dataset, place, fitting, num_workers, is_balanced), select=select, val=val)
 
+
+def _load_judged(
+    images: ImageSet, resolution: int, threads: int, is_kept: bool, place: Place, may_lose_classes: bool = False
+) -> Judged:
+    """Read this process's share of some pictures once."""
     preprocess = Preprocess(resolution=resolution)
     kept: list[np.ndarray] | None = [] if is_kept else None
-    share = place.share(len(splits.val))
-    faults = _read(splits.val, share, lambda path: load_pixels(path, preprocess), threads, kept)
-    val = _without_unreadable(splits.val, faults, place, is_known_to_all=False)
-    own = without(splits.val.take(share), (share.index(index) for index, _ in faults))
-    side = (resolution, resolution, 3)
-    return LoadedData(
-        train=TrainingData(TrainImages(train, decoder, min_scale, seed, decoded), place, batch_size, num_workers),
-        val=own,
-        val_pixels=None if kept is None else np.asarray(kept, np.uint8).reshape(-1, *side),
-        num_val_images=len(val),
-    )
+    share = place.share(len(images))
+    faults = _read(images, share, lambda path: load_pixels(path, preprocess), threads, kept)
+    readable = _without_unreadable(images, faults, place, False, may_lose_classes)
+    own = without(images.take(share), (share.index(index) for index, _ in faults))
+    pixels = None if kept is None else np.asarray(kept, np.uint8).reshape(-1, resolution, resolution, 3)
+    return Judged(images=own, pixels=pixels, num_images=len(readable))
 
 
 def _read(images: ImageSet, indices: Iterable[int], read: Any, threads: int, kept: list[Any] | None) -> list[Any]:
@@ -188,8 +232,9 @@ def _read(images: ImageSet, indices: Iterable[int], read: Any, threads: int, kep
 
 
 def _without_unreadable(
-    images: ImageSet, faults: list[tuple[int, SkippedImage]], place: Place, is_known_to_all: bool
-) -> ImageSet:
+    images: ImageSet, faults: list[tuple[int, SkippedImage]], place: Place, is_known_to_all: bool,
+    may_lose_classes: bool = False,
+) -> ImageSet:  # fmt: skip
     """Return the readable pictures, the same in every process; the main one names the others on stderr."""
     if not is_known_to_all:
         faults = sorted(gather(faults), key=lambda fault: fault[0])
@@ -198,5 +243,6 @@ def _without_unreadable(
         for line in skipped_lines(skipped):
             print(line, file=sys.stderr)
     readable = without(images, (index for index, _ in faults))
-    check_no_class_is_empty(readable, skipped)
+    if not may_lose_classes:
+        check_no_class_is_empty(readable, skipped)
     return readable

@@ -1,4 +1,4 @@
-"""What lies in the training folder: two splits of the same classes, listed and compared before torch loads."""
+"""What lies in the training data: pictures to learn from, to choose by and to judge by, listed before torch loads."""
 
 import hashlib
 import os
@@ -7,42 +7,106 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
-from calibration.dataset import ImageSet, SkippedImage, list_class_folders, match_classes, read_class_names
+import numpy as np
+
+from calibration.dataset import ImageSet, SkippedImage, list_class_folders, match_classes, read_class_names, split_off
+from calibration.lists import WHOLE, is_list, read_list
+
+DEFAULT_VAL_SHARE = 0.1
+# A smaller class keeps all its pictures to learn from.
+LEAST_TO_CHOOSE_BY = 5
+UNEVEN = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Splits:
-    """Pictures to learn from and to judge by.
+    """Pictures to learn from, to choose the epoch by, and to judge by.
 
     Attributes:
-        classes: [{"id": folder name, "name": readable name}], in the order of the labels of both.
+        select: Held back from `train`; may be empty.
+        classes: [{"id": folder name, "name": readable name}], in the order of the labels of all three.
+        is_drawn: Whether `val` was drawn here, and not given as a folder or a split of a list.
     """
 
     train: ImageSet
+    select: ImageSet
     val: ImageSet
     classes: list[dict[str, str]]
+    is_drawn: bool = False
 
 
-def list_splits(data: Path) -> Splits:
-    """List `data`/train and `data`/val.
+def list_splits(data: Path, *, val_share: float | None = None, select_share: float = 0.0, seed: int = 0) -> Splits:
+    """List labelled pictures: `data`/train and `data`/val, one folder with a sub-folder a class, or a list.
+
+    Args:
+        val_share: Of one folder, or a list without splits, the share of each class to judge by; None for a tenth.
+        select_share: Share of each class to choose the epoch by, taken out of the pictures to learn from.
+        seed: Decides which.
 
     Raises:
-        ValueError: If their classes differ, there is but one, or a class has no pictures; the message names it.
+        ValueError: If the classes of train and val differ, there is but one, or a class has too few pictures.
     """
-    train, val = list_class_folders(data / "train"), list_class_folders(data / "val")
-    if train.folders != val.folders:
-        raise ValueError(f"the classes of {data / 'train'} and {data / 'val'} differ: {_difference(train, val)}")
+    is_listed = is_list(data)
+    found = read_list(data) if is_listed else _folders(data)
+    is_drawn = WHOLE in found
+    if is_drawn:
+        found = _drawn(data, found[WHOLE], DEFAULT_VAL_SHARE if val_share is None else val_share, seed)
+    elif val_share is not None:
+        raise ValueError(f"--val-share divides one folder or list; {data} has pictures to judge by of its own")
+    if not {"train", "val"} <= found.keys():
+        raise ValueError(f"{data}: its splits are {', '.join(sorted(found))}; training needs train and val")
+    train, val = found["train"], found["val"]
+    if _classes(train, is_listed) != _classes(val, is_listed):
+        places = (f"split {name} of {data}" if is_listed else str(data / name) for name in ("train", "val"))
+        raise ValueError(f"the classes of {' and '.join(places)} differ: {_difference(train, val, is_listed)}")
     if len(train.folders) < 2:
         raise ValueError(f"{train.root} has one class, {train.folders[0]}; training needs two classes or more")
     for images in (train, val):
         check_no_class_is_empty(images)
-    known = read_class_names(data)
+    select = found.get("select")
+    if select is None:
+        train, select = split_off(train, select_share, seed=seed, purpose="select", least=LEAST_TO_CHOOSE_BY)
+    known = read_class_names(data.parent if is_listed else data)
     classes = [{"id": folder, "name": known.get(folder, folder)} for folder in train.folders]
-    return Splits(train=train, val=val, classes=classes)
+    return Splits(train=train, select=select, val=val, classes=classes, is_drawn=is_drawn)
+
+
+def _folders(data: Path) -> dict[str, ImageSet]:
+    """Return the class folders of `data`/train and `data`/val, or those of `data` as one whole."""
+    if not data.is_dir():
+        raise ValueError(f"{data}: {'neither a folder nor a .csv or .jsonl list' if data.exists() else 'no such folder'}")
+    if any((data / name).is_dir() for name in ("train", "val")):
+        return {name: list_class_folders(data / name) for name in ("train", "val")}
+    return {WHOLE: list_class_folders(data)}
+
+
+def _drawn(data: Path, whole: ImageSet, share: float, seed: int) -> dict[str, ImageSet]:
+    counts = np.bincount(whole.labels, minlength=len(whole.folders))
+    lone = [whole.folders[i] for i in np.flatnonzero(counts == 1)]
+    if lone and len(whole.folders) > 1:
+        raise ValueError(
+            f"{data}: class {lone[0]} has one picture; a class needs two, to learn from and to judge by; "
+            "add some, or remove the class"
+        )
+    train, val = split_off(whole, share, seed=seed)
+    return {"train": train, "val": val}
+
+
+def imbalance(splits: Splits) -> str:
+    """Return a remark where the largest class has several times the pictures of the smallest, "" elsewhere."""
+    counts = np.bincount(splits.train.labels, minlength=len(splits.classes))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < UNEVEN * counts[least]:
+        return ""
+    names = splits.train.folders
+    return (
+        f"classes are uneven: {names[most]} has {counts[most]} pictures to learn from, {names[least]} {counts[least]}; "
+        "--balanced draws from each as often"
+    )
 
 
 def check_no_class_is_empty(images: ImageSet, unreadable: Sequence[SkippedImage] = ()) -> None:
-    """Raise ValueError if a class folder has no picture, `unreadable` ones having been taken out."""
+    """Raise ValueError if a class has no picture, `unreadable` ones having been taken out."""
     present = set(images.labels)
     for label, folder in enumerate(images.folders):
         if label in present:
@@ -54,15 +118,17 @@ def check_no_class_is_empty(images: ImageSet, unreadable: Sequence[SkippedImage]
         )
 
 
-def check_batches(num_images: int, batch_size: int, num_processes: int) -> None:
-    """Raise ValueError if the pictures do not fill one batch of each process."""
-    if num_images >= batch_size * num_processes:
-        return
+def fitting_batch(num_images: int, batch_size: int, num_processes: int) -> int:
+    """Return the batch size of a process: `batch_size`, or fewer where the pictures do not fill one of each process.
+
+    Raises:
+        ValueError: If they do not suffice for two pictures a batch.
+    """
     largest = num_images // num_processes
     if largest < 2:
-        raise ValueError(f"{num_images} training images are too few for {num_processes} processes; add pictures")
-    each = f" for each of {num_processes} processes" if num_processes > 1 else ""
-    raise ValueError(f"{num_images} training images are fewer than one batch{each}; use --batch-size {largest} or less")
+        each = f" for {num_processes} processes" if num_processes > 1 else ""
+        raise ValueError(f"{num_images} training images are too few{each}; add pictures")
+    return min(batch_size, largest)
 
 
 def check_same_classes(splits: Splits, classes: Sequence[dict[str, str]], label: str) -> None:
@@ -94,6 +160,7 @@ def fingerprint(splits: Splits) -> dict[str, str]:
     return {
         "classes": f"{len(splits.classes)} {_digest([classes])}",
         "train": f"{len(splits.train)} pictures {_digest(_lines(splits.train))}",
+        "select": f"{len(splits.select)} pictures {_digest(_lines(splits.select))}",
         "val": f"{len(splits.val)} pictures {_digest(_lines(splits.val))}",
     }
 
@@ -119,11 +186,16 @@ def _digest(lines: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _difference(train: ImageSet, val: ImageSet) -> str:
+def _classes(images: ImageSet, is_listed: bool) -> set[str]:
+    """Return the classes of a split; of a list, whose splits share their names, those that it has pictures of."""
+    return {images.folders[label] for label in images.labels} if is_listed else set(images.folders)
+
+
+def _difference(train: ImageSet, val: ImageSet, is_listed: bool) -> str:
     parts = []
     for name, ours, theirs in (("train", train, val), ("val", val, train)):
-        alone = sorted(set(ours.folders) - set(theirs.folders))
+        alone = sorted(_classes(ours, is_listed) - _classes(theirs, is_listed))
         if alone:
             more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
             parts.append(f"only {name} has {', '.join(alone[:5])}{more}")
-    return f"{'; '.join(parts)}; give both the same class folders"
+    return f"{'; '.join(parts)}; give both the same classes"

@@ -23,11 +23,11 @@ _LOAD_ERRORS = (
     LookupError, ArithmeticError, AssertionError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 _KEYS: dict[str, Any] = {
-    "fingerprint": dict, "epoch": int, "best_top1": float, "start_top1": (float, type(None)), "is_start_kept": bool,
-    "model": dict, "optimizer": dict, "averaged": dict,
+    "fingerprint": dict, "epoch": int, "chosen_epoch": int, "top1": float, "best": (list, type(None)),
+    "start_top1": (float, type(None)), "model": dict, "optimizer": dict, "averaged": dict,
 }  # fmt: skip
 # What sets the length of a run; with --prolong it may differ.
-_LENGTH = {"epochs", "warmup_share", "freeze_share"}
+_LENGTH = {"epochs", "warmup_share", "freeze_share", "head_share"}
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
-"""Judge a model on the validation pictures: every process its share, streamed."""
+"""Judge a model on labelled pictures: every process its share, streamed."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calibration.dataset import BatchLoader, ImageSet
@@ -41,24 +42,27 @@ def pixel_batches(
 
 
 @torch.inference_mode()
-def count_right(
+def judge(
     module: nn.Module,
     batches: Iterator[tuple[Any, Any]],
     normalise: Callable[[Tensor], Tensor],
     device: torch.device,
     bf16: bool,
-) -> int:
-    """Return how many pictures of all processes `module` puts into their class.
+) -> tuple[int, float]:
+    """Return how many pictures of all processes `module` puts into their class, and the sum of their cross-entropies.
 
     Args:
         batches: Of this process, as `pixel_batches` yields them.
         normalise: uint8 (B, 3, R, R) -> what `module` takes.
     """
     module.eval()
-    right = torch.zeros((), dtype=torch.int64, device=device)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
     for pixels, labels in batches:
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = module(normalise(images))
-        right += (logits.argmax(-1) == torch.from_numpy(labels).to(device)).sum()
-    return int(total(right))
+            logits = module(normalise(images)).float()
+        targets = torch.from_numpy(labels).to(device)
+        sums[0] += (logits.argmax(-1) == targets).sum()
+        sums[1] += F.cross_entropy(logits, targets, reduction="sum")
+    right, loss = total(sums).tolist()
+    return int(right), loss

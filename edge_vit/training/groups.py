@@ -1,0 +1,54 @@
+"""Which parameters learn how fast: each block its learning rate, the classifier the whole of it."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+HEADS = ("head", "head_dist")
+# Numbers deeper in a name count the parts of a block.
+_DEEPEST = 5
+
+
+def is_head(name: str) -> bool:
+    """Tell whether a parameter or module belongs to the classifier, or to that of distillation."""
+    return name.split(".", 1)[0] in HEADS
+
+
+def block_of(name: str) -> str:
+    """Return the block that a parameter belongs to: its name up to the number of the block."""
+    words = name.split(".")
+    numbers = [i for i, word in enumerate(words[:_DEEPEST]) if word.isdigit()]
+    return ".".join(words[: numbers[-1] + 1]) if numbers else words[0]
+
+
+def lr_scales(names: Iterable[str], layer_decay: float) -> dict[str, float]:
+    """Return each parameter's share of the learning rate: 1 for the classifier, `layer_decay` less a block further down.
+
+    Args:
+        names: In the order of the network.
+    """
+    names = list(names)
+    blocks = {block: depth for depth, block in enumerate(dict.fromkeys(block_of(n) for n in names if not is_head(n)))}
+    return {
+        name: 1.0 if is_head(name) else layer_decay ** (len(blocks) - blocks[block_of(name)]) for name in names
+    }
+
+
+def make_optimizer(model: nn.Module, lr: float, weight_decay: float, layer_decay: float = 1.0) -> torch.optim.AdamW:
+    """Return AdamW; norms, biases and bias tables are not decayed.
+
+    Its groups carry `lr_scale` and `is_head` for whoever sets their learning rates.
+    """
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
+    scales = lr_scales((name for name, _ in model.named_parameters()), layer_decay)
+    for name, parameter in model.named_parameters():
+        is_decayed = parameter.ndim > 1 and not name.endswith("table")
+        groups.setdefault((scales[name], is_head(name), is_decayed), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": weight_decay * is_decayed, "lr_scale": scale, "is_head": is_head_}
+            for (scale, is_head_, is_decayed), parameters in groups.items()
+        ],
+        lr=lr,
+    )
