@@ -14,7 +14,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[tflite,executorch,coreml,onnx,hub,adb,completion,dev]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[tflite,executorch,coreml,onnx,hub,adb,completion,tensorboard,dev]'
 	touch $@
 
 demo: $(INSTALLED)

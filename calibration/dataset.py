@@ -301,6 +301,8 @@ def read_class_names(root: str | Path) -> dict[str, str]:
 def match_classes(folders: Sequence[str], classes: Sequence[Labelled], names: Mapping[str, str]) -> tuple[int, ...]:
     """Find each folder's class: by id, else by name, else by the name that classes.json gives the folder.
 
+    Where the whole name matches none, each part of "tench, Tinca tinca" is a name too.
+
     Args:
         folders: Class folders of the data; they may be a subset of the classes.
         classes: Classes of the artefact, in the order of its logits.
@@ -316,10 +318,16 @@ def match_classes(folders: Sequence[str], classes: Sequence[Labelled], names: Ma
     by_name: dict[str, list[int]] = {}
     for index, label in enumerate(classes):
         by_name.setdefault(_plain(label.name), []).append(index)
+    by_part: dict[str, list[int]] = {}
+    for index, label in enumerate(classes):
+        for part in {_plain(part) for part in label.name.split(",")}:
+            by_part.setdefault(part, []).append(index)
     indices, unmatched, ambiguous = [], [], []
     for folder in folders:
-        wanted = [by_id[folder]] if folder in by_id else by_name.get(_plain(folder), [])
-        wanted = wanted or by_name.get(_plain(names.get(folder, "")), [])
+        wanted = [by_id[folder]] if folder in by_id else []
+        for named in (by_name, by_part):
+            for name in (folder, names.get(folder, "")):
+                wanted = wanted or (named.get(_plain(name), []) if name else [])
         indices.append(wanted[0] if wanted else UNLABELLED)
         if not wanted:
             unmatched.append(folder)

@@ -15,7 +15,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_vit.training.config import DEFAULT_RESOLUTION, FINE_TUNING_RECIPE, FLOAT_RECIPE, QAT_RECIPE, AugmentConfig, TrainConfig
+from edge_vit.training.config import (
+    DEFAULT_RESOLUTION,
+    FINE_TUNING_RECIPE,
+    FLOAT_RECIPE,
+    QAT_RECIPE,
+    AugmentConfig,
+    TrainConfig,
+)
 
 if TYPE_CHECKING:
     from edge_vit.console.answer import Answer
@@ -101,9 +108,7 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the learning rate rises to its peak ({100 * FLOAT_RECIPE.warmup_share:g}%% of all; with --weights "
         f"{100 * FINE_TUNING_RECIPE.warmup_share:g}%%)",
     )
-    group.add_argument(
-        "--head-epochs", type=float, help="first epochs in which the classifier learns alone (10%% where it is new)"
-    )
+    group.add_argument("--head-epochs", type=float, help="first epochs in which the classifier learns alone (0)")
     group.add_argument(
         "--freeze-epochs", type=float,
         help=f"with --qat: last epochs with fixed ranges ({100 * QAT_RECIPE.freeze_share:g}%% of all)",

@@ -14,7 +14,7 @@ OURS = ("edge_vit", "converters", "calibration")
 
 # The house's floors, from the ground up: a package imports packages of lower floors only.
 FLOORS = (
-    ("edge_vit.layers", "edge_vit.console", "converters", "calibration"),
+    ("edge_vit.layers", "edge_vit.console", "edge_vit.reports", "converters", "calibration"),
     ("edge_vit.models", "edge_vit.devices"),
     ("edge_vit.emulation",),
     ("edge_vit.evaluation",),

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from edge_vit.devices.results import write_whole
+from edge_vit.reports.lines import page, panel
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 860, 320, 70, 50, 40, 20
-COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df", "#bf8700", "#57606a")
 BINS = 60
 
 
@@ -41,13 +39,7 @@ def write_plot(path: Path, plains: Sequence[dict]) -> None:
         panels.append(_curve(curves))
     if not panels:
         raise ValueError("nothing to plot: no record keeps samples (emulated devices and benchmark_model have none)")
-    height = HEIGHT * len(panels)
-    body = "".join(f'<g transform="translate(0 {HEIGHT * i})">{panel}</g>' for i, panel in enumerate(panels))
-    write_whole(
-        path,
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>{body}</svg>\n',
-    )
+    write_whole(path, page(panels))
 
 
 def _distribution(series: Sequence[tuple[str, list[float]]]) -> str:
@@ -69,7 +61,7 @@ def _distribution(series: Sequence[tuple[str, list[float]]]) -> str:
         lines.append((i, [(low, 0.0), *steps, (high, 0.0)]))
     top = max(y for _, points in lines for _, y in points)
     names = [name for name, _ in series]
-    return _panel("Distribution of latency", "ms", "% of inferences", (low, high), (0, top), lines, names)
+    return panel("Distribution of latency", "ms", "% of inferences", (low, high), (0, top), lines, names)
 
 
 def _curve(series: Sequence[tuple[str, list[tuple[float, float]]]]) -> str:
@@ -77,40 +69,4 @@ def _curve(series: Sequence[tuple[str, list[tuple[float, float]]]]) -> str:
     end = max(points[-1][0] for _, points in lines)
     top = max(y for _, points in lines for _, y in points) * 1.1
     names = [name for name, _ in series]
-    return _panel("Sustained: median latency over time", "minutes", "ms", (0, end or 1), (0, top), lines, names)
-
-
-def _panel(
-    title: str,
-    x_name: str,
-    y_name: str,
-    x_range: tuple[float, float],
-    y_range: tuple[float, float],
-    lines: Sequence[tuple[int, Sequence[tuple[float, float]]]],
-    names: Sequence[str],
-) -> str:
-    """Draw axes with five ticks each, the lines, and their names."""
-
-    def x_of(value: float) -> float:
-        return LEFT + (value - x_range[0]) / (x_range[1] - x_range[0]) * (WIDTH - LEFT - RIGHT)
-
-    def y_of(value: float) -> float:
-        return HEIGHT - BOTTOM - (value - y_range[0]) / (y_range[1] - y_range[0] or 1) * (HEIGHT - BOTTOM - TOP)
-
-    parts = [f'<text x="{LEFT}" y="20" font-size="14" font-weight="bold">{escape(title)}</text>']
-    for k in range(5):
-        x = x_range[0] + (x_range[1] - x_range[0]) * k / 4
-        y = y_range[0] + (y_range[1] - y_range[0]) * k / 4
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:.3g}</text>')
-        parts.append(f'<text x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x:.4g}</text>')
-    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x_name)}</text>')
-    parts.append(f'<text x="14" y="{HEIGHT / 2}" transform="rotate(-90 14 {HEIGHT / 2})">{escape(y_name)}</text>')
-    for i, points in lines:
-        path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in points)
-        colour = COLOURS[i % len(COLOURS)]
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        parts.append(
-            f'<text x="{WIDTH - RIGHT}" y="{20 + 16 * i}" text-anchor="end" fill="{colour}">{escape(names[i])}</text>'
-        )
-    return "".join(parts)
+    return panel("Sustained: median latency over time", "minutes", "ms", (0, end or 1), (0, top), lines, names)

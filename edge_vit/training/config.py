@@ -79,8 +79,7 @@ class Recipe:
         accumulate: Batches whose gradients make one step.
         layer_decay: Learning rate of each block as a share of the next one's; 1 gives all the same.
         warmup_share: Share of the run in which the learning rate rises to its peak.
-        head_share: Share of the run, its beginning, in which the classifier learns alone; None for a tenth where it is
-            new and the rest is not.
+        head_share: Share of the run, its beginning, in which the classifier learns alone.
         freeze_share: Share of the run, its end, with fixed ranges; quantization-aware training alone has ranges.
         ema_decay: Decay of the weights' moving average; 0 switches it off.
         clip_grad: Largest norm of a step's gradient; 0 switches clipping off.
@@ -93,7 +92,7 @@ class Recipe:
     layer_decay: float = 1.0
     weight_decay: float = 0.05
     warmup_share: float = 0.05
-    head_share: float | None = 0.0
+    head_share: float = 0.0
     freeze_share: float = 0.0
     label_smoothing: float = 0.1
     ema_decay: float = 0.999
@@ -116,10 +115,9 @@ class Recipe:
 
 
 FLOAT_RECIPE = Recipe()
-# From weights that know pictures already: a short run, in which the first blocks move least and a new classifier learns
-# before it pulls at them.
+# From weights that know pictures already: a short run, in which the first blocks move least.
 FINE_TUNING_RECIPE = Recipe(
-    epochs=20, batch_size=32, lr=5e-4, layer_decay=0.75, warmup_share=0.1, head_share=None, ema_decay=0.99,
+    epochs=20, batch_size=32, lr=5e-4, layer_decay=0.75, warmup_share=0.1, ema_decay=0.99,
     augment=AugmentConfig(min_scale=0.35, color=0.3, erase=0.0, mix_prob=0.2),
 )  # fmt: skip
 # What the embedded checkpoints were made with (edge_vit/checkpoints/README.md): the weights are good already, and steps
@@ -186,7 +184,9 @@ class TrainConfig:
         if self.qat and self.weights is None:
             raise ValueError("--qat starts from a float checkpoint; give it with --weights")
         if self.patience is not None and self.select_share == 0.0:
-            raise ValueError("--patience waits for a better epoch, which --select-share 0 does not look for; leave one out")
+            raise ValueError(
+                "--patience waits for a better epoch, which --select-share 0 does not look for; leave one out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

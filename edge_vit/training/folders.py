@@ -74,7 +74,9 @@ def list_splits(data: Path, *, val_share: float | None = None, select_share: flo
 def _folders(data: Path) -> dict[str, ImageSet]:
     """Return the class folders of `data`/train and `data`/val, or those of `data` as one whole."""
     if not data.is_dir():
-        raise ValueError(f"{data}: {'neither a folder nor a .csv or .jsonl list' if data.exists() else 'no such folder'}")
+        raise ValueError(
+            f"{data}: {'neither a folder nor a .csv or .jsonl list' if data.exists() else 'no such folder'}"
+        )
     if any((data / name).is_dir() for name in ("train", "val")):
         return {name: list_class_folders(data / name) for name in ("train", "val")}
     return {WHOLE: list_class_folders(data)}

@@ -23,16 +23,16 @@ def block_of(name: str) -> str:
 
 
 def lr_scales(names: Iterable[str], layer_decay: float) -> dict[str, float]:
-    """Return each parameter's share of the learning rate: 1 for the classifier, `layer_decay` less a block further down.
+    """Return each parameter's share of the learning rate.
+
+    It is 1 for the classifier, and falls by `layer_decay` with each block further down.
 
     Args:
         names: In the order of the network.
     """
     names = list(names)
     blocks = {block: depth for depth, block in enumerate(dict.fromkeys(block_of(n) for n in names if not is_head(n)))}
-    return {
-        name: 1.0 if is_head(name) else layer_decay ** (len(blocks) - blocks[block_of(name)]) for name in names
-    }
+    return {name: 1.0 if is_head(name) else layer_decay ** (len(blocks) - blocks[block_of(name)]) for name in names}
 
 
 def make_optimizer(model: nn.Module, lr: float, weight_decay: float, layer_decay: float = 1.0) -> torch.optim.AdamW:

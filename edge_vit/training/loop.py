@@ -107,7 +107,7 @@ class Run:
     @property
     def head_steps(self) -> int:
         """Steps at the beginning in which the classifier learns alone."""
-        return round((self.recipe.head_share or 0.0) * self.steps * self.recipe.epochs)
+        return round(self.recipe.head_share * self.steps * self.recipe.epochs)
 
 
 def lr_factor(progress_epochs: float, epochs: float, warmup_epochs: float) -> float:

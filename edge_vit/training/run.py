@@ -1,19 +1,35 @@
 """One training from its settings to its best checkpoint."""
 
-import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from calibration.lists import write_list
 from edge_vit.models.names import check_name
+from edge_vit.models.sources import WeightsSource, find_weights
+from edge_vit.models.user_code import names_function
 from edge_vit.training.config import DEFAULT_RESOLUTION, TrainConfig, TrainResult
-from edge_vit.training.folders import Splits, check_batches, fingerprint, list_splits
+from edge_vit.training.curves import Curves, check_tensorboard
+from edge_vit.training.folders import Splits, fingerprint, fitting_batch, imbalance, list_splits
 from edge_vit.training.processes import Place, find_device, find_place, join, leave, use_bf16
-from edge_vit.training.state import check_settings, claimed, read_state
+from edge_vit.training.state import check_settings, claimed, read_state, written
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from edge_vit.training.augment import BatchAugment
+    from edge_vit.training.data import Judged, LoadedData
+    from edge_vit.training.loop import Run, Score
 
 # What may be another when a run is resumed.
-_VARYING = {"output_dir", "device", "num_workers", "threads", "keep_decoded", "log_every", "data", "prolong", "recipe"}
+_VARYING = {
+    "output_dir", "device", "num_workers", "threads", "keep_decoded", "log_every", "data", "prolong", "recipe",
+    "patience", "tensorboard",
+}  # fmt: skip
+PICTURES_FILE = "pictures.csv"
 
 
 def run(config: TrainConfig) -> TrainResult:
@@ -21,28 +37,48 @@ def run(config: TrainConfig) -> TrainResult:
 
     Raises:
         ValueError: If a setting, the data, a checkpoint or the folder does not fit; the message says which.
+        ImportError: If TensorBoard is asked for and missing.
         RuntimeError: If the loss is not finite, a file cannot be written, or a picture is gone.
     """
     check_name(config.model)
     place = find_place()
-    splits = list_splits(config.data)
-    check_batches(len(splits.train), config.recipe.batch_size, place.num_processes)
-    resolution = config.resolution or _trained_at(config.weights if config.qat else None)
+    splits = list_splits(config.data, val_share=config.val_share, select_share=config.select_share, seed=config.seed)
+    fitting_batch(len(splits.train), config.recipe.batch_size, place.num_processes)
+    if config.tensorboard:
+        check_tensorboard()
+    source = _find_source(config)
+    resolution = source.resolution_for(config.model, config.resolution) if source is not None else config.resolution
+    resolution = resolution or DEFAULT_RESOLUTION
     folder = config.output_dir or Path("runs") / f"{config.model}_{resolution}{'_qat' if config.qat else ''}"
     with claimed(folder):
-        return _run(config, place, splits, resolution, folder)
+        return _run(config, place, splits, source, resolution, folder)
 
 
-def _run(config: TrainConfig, place: Place, splits: Splits, resolution: int, folder: Path) -> TrainResult:
+def _find_source(config: TrainConfig) -> WeightsSource | None:
+    if config.teacher is not None and not names_function(config.teacher) and not Path(config.teacher).exists():
+        raise ValueError(
+            f"teacher {config.teacher} does not exist; give a checkpoint, a converted file, a .pt2 program, "
+            "or package.module:function"
+        )
+    if config.weights is None:
+        return None
+    source = find_weights(config.model, config.weights, prefer_quantized=False, takes_siblings=not config.qat)
+    if source.form != "training":
+        raise ValueError(f"{source.label} is {source.form}; training starts from float weights")
+    return source
+
+
+def _run(
+    config: TrainConfig, place: Place, splits: Splits, source: WeightsSource | None, resolution: int, folder: Path
+) -> TrainResult:
     import torch
 
-    from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
     from edge_vit.training import loop
-    from edge_vit.training.augment import BatchAugment
     from edge_vit.training.data import load_data
+    from edge_vit.training.groups import make_optimizer
+    from edge_vit.training.new_heads import fit_heads_
     from edge_vit.training.students import float_student, qat_student
     from edge_vit.training.teachers import load_teacher
-    from edge_vit.training.validation import count_right, pixel_batches
 
     # Before any thread pool starts, so that its threads inherit it. Moving averages decay into denormal numbers, on
     # which a CPU computes up to ten times slower, more of them every epoch.
@@ -54,54 +90,125 @@ def _run(config: TrainConfig, place: Place, splits: Splits, resolution: int, fol
     if state is not None:
         check_settings(folder, state["fingerprint"], settings, state["epoch"], config.prolong)
     bf16 = use_bf16(config.precision, device)
+    if place.is_main:
+        _announce(config, splits, folder)
     teacher = load_teacher(config.teacher, splits, device, bf16) if config.teacher is not None else None
     join(place, device)
     data = load_data(
         splits, resolution, recipe.batch_size, recipe.augment.min_scale, config.seed, config.num_workers,
-        config.keep_decoded, place,
+        config.keep_decoded, place, config.balanced,
     )  # fmt: skip
+    num_val_images = data.val.num_images
     torch.manual_seed(config.seed)
     if config.qat:
-        assert config.weights is not None
+        assert source is not None
         student = qat_student(
-            config.model, resolution, splits, data.train.images, config.weights, folder, data.num_val_images, place
-        )
+            config.model, resolution, splits, data.train.images, source, folder, num_val_images, place
+        )  # fmt: skip
     else:
         student = float_student(
-            config.model, resolution, splits.classes, config.weights, config.drop_path, folder, data.num_val_images,
-            place,
-        )  # fmt: skip
+            config.model, resolution, splits.classes, source, config.drop_path, folder, num_val_images, place
+        )
+    if student.is_head_new and state is None:
+        fit_heads_(student.model, data.train.images, resolution, max(2, config.num_workers))
     model = student.model.to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    augment = BatchAugment(recipe.augment, IMAGENET_MEAN, IMAGENET_STD)
-
-    def evaluate(module: torch.nn.Module) -> float:
-        batches = pixel_batches(data.val, resolution, data.val_pixels, max(2, config.num_workers))
-        return 100.0 * count_right(module, batches, augment.normalise, device, bf16) / data.num_val_images
-
+    augment, score, evaluate = _judges(config, data, resolution, device, bf16)
+    curves = Curves(folder, config.tensorboard and place.is_main)
     run = loop.Run(
-        recipe=recipe, distill_weight=config.distill_weight, seed=config.seed, use_bf16=bf16,
-        log_every=config.log_every, place=place, model=model, averaged=loop.make_average(model, recipe.ema_decay),
-        optimizer=loop.make_optimizer(model, recipe.lr, recipe.weight_decay), steps=data.train.steps,
-        batches=data.train.batches, augment=augment, num_classes=len(splits.classes), folder=folder, device=device,
-        evaluate=evaluate, save_best=student.save, teacher=teacher, freeze=student.freeze, is_start_judged=config.qat,
-        fingerprint=settings,
+        recipe=recipe, distill_weight=config.distill_weight, temperature=config.temperature,
+        is_hard=config.distill == "hard", seed=config.seed, use_bf16=bf16, log_every=config.log_every, place=place,
+        model=model, averaged=loop.make_average(model, recipe.ema_decay),
+        optimizer=make_optimizer(model, recipe.lr, recipe.weight_decay, recipe.layer_decay), steps=data.train.steps,
+        batches=data.train.batches, batch_size=data.train.batch_size, augment=augment,
+        num_classes=len(splits.classes), folder=folder, device=device, score=score, evaluate=evaluate,
+        save=student.save, say=curves.add, teacher=teacher, freeze=student.freeze, patience=config.patience,
+        is_start_judged=config.qat, fingerprint=settings,
     )  # fmt: skip
-    top1 = loop.train(run, state)
-    if run.is_start_kept and place.is_main:
-        print(
-            f"warning: no epoch reached the calibrated model's {top1:.2f}%, so {student.checkpoint} holds that model; "
-            "try a smaller --lr or more --epochs",
-            file=sys.stderr,
-        )
+    loop.train(run, state)
+    if place.is_main:
+        curves.finish()
+        _say_how_it_ended(run, config, student.checkpoint)
     leave()
     return TrainResult(
         checkpoint=str(student.checkpoint),
-        top1=round(top1, 3),
-        epochs=recipe.epochs,
-        num_val_images=data.num_val_images,
+        top1=round(run.top1, 3),
+        epochs=run.epoch,
+        num_val_images=num_val_images,
+        chosen_epoch=run.chosen_epoch,
+        select_top1=None if run.best is None else round(run.best.top1, 3),
+        num_select_images=data.select.num_images,
         start_top1=None if run.start_top1 is None else round(run.start_top1, 3),
     )
+
+
+def _judges(
+    config: TrainConfig, data: "LoadedData", resolution: int, device: "torch.device", bf16: bool
+) -> "tuple[BatchAugment, Callable[[nn.Module], Score | None], Callable[[nn.Module], float]]":
+    """Return how training pictures are varied, what an epoch is chosen by, and what it is judged by."""
+    from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
+    from edge_vit.training.augment import BatchAugment
+    from edge_vit.training.loop import Score
+    from edge_vit.training.validation import judge, pixel_batches
+
+    augment = BatchAugment(config.recipe.augment, IMAGENET_MEAN, IMAGENET_STD)
+
+    def sums(module: "nn.Module", pictures: "Judged") -> tuple[int, float]:
+        batches = pixel_batches(pictures.images, resolution, pictures.pixels, max(2, config.num_workers))
+        return judge(module, batches, augment.normalise, device, bf16)
+
+    def score(module: "nn.Module") -> "Score | None":
+        count = data.select.num_images
+        if not count:
+            return None
+        right, loss = sums(module, data.select)
+        return Score(top1=100.0 * right / count, loss=loss / count)
+
+    def evaluate(module: "nn.Module") -> float:
+        return 100.0 * sums(module, data.val)[0] / data.val.num_images
+
+    return augment, score, evaluate
+
+
+def _announce(config: TrainConfig, splits: Splits, folder: Path) -> None:
+    """Say what is learnt from, what the epoch is chosen by, and with which recipe; keep a split that was drawn."""
+    counts = (
+        f"{len(splits.train)} to learn from, {len(splits.select)} to choose the epoch by, {len(splits.val)} to judge by"
+    )
+    print(f"pictures: {counts}, {len(splits.classes)} classes", file=sys.stderr)
+    if remark := imbalance(splits):
+        print(remark, file=sys.stderr)
+    if not len(splits.select):
+        print("no pictures to choose the epoch by: the last one is kept", file=sys.stderr)
+    if config.weights is not None and not config.qat:
+        recipe = config.recipe
+        print(
+            f"fine-tuning: {recipe.epochs} epochs, batch {recipe.batch_size}, learning rate {recipe.lr:g}, "
+            f"{recipe.layer_decay:g} of it from block to block",
+            file=sys.stderr,
+        )
+    if splits.is_drawn:
+        path = folder / PICTURES_FILE
+        with written(path):
+            write_list(path, {"train": splits.train, "select": splits.select, "val": splits.val})
+        print(f"the split is kept in {path}, which accuracy takes as --data", file=sys.stderr)
+
+
+def _say_how_it_ended(run: "Run", config: TrainConfig, checkpoint: Path) -> None:
+    if run.epoch < config.recipe.epochs:
+        print(f"no better epoch for {config.patience}: ended after epoch {run.epoch - 1}", file=sys.stderr)
+    if run.is_start_kept:
+        print(
+            f"warning: no epoch reached the calibrated model's {run.top1:.2f}%, so {checkpoint} holds that model; "
+            "try a smaller --lr or more --epochs",
+            file=sys.stderr,
+        )
+    elif run.start_top1 is not None and run.best is None and run.top1 < run.start_top1:
+        print(
+            f"warning: it ends below the calibrated model's {run.start_top1:.2f}%; pictures to choose by, "
+            "--select-share, would have kept that model",
+            file=sys.stderr,
+        )
 
 
 def _settings(config: TrainConfig, place: Place, splits: Splits, resolution: int) -> dict[str, Any]:
@@ -110,15 +217,3 @@ def _settings(config: TrainConfig, place: Place, splits: Splits, resolution: int
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
     fixed = {"resolution": resolution, "world_size": place.num_processes}
     return {**plain, **asdict(config.recipe), **fixed, **fingerprint(splits)}
-
-
-def _trained_at(weights: Path | None) -> int:
-    """Return the resolution that a checkpoint of this project says it was trained at; the default if none does."""
-    if weights is None or weights.suffix != ".safetensors":
-        return DEFAULT_RESOLUTION
-    try:
-        with weights.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return int(json.loads(header["__metadata__"]["edge_vit"])["resolution"])
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError):
-        return DEFAULT_RESOLUTION  # loading it will say what is wrong

@@ -14,10 +14,10 @@ from torch import nn
 from calibration.dataset import BatchLoader, ImageSet, choose
 from calibration.preprocess import Preprocess
 from edge_vit.layers.drop_path import DropPath
-from edge_vit.models import create_model, load_weights
-from edge_vit.models.checkpoint_io import read_checkpoint, write_checkpoint
-from edge_vit.models.sources import find_weights
-from edge_vit.models.weights import compact
+from edge_vit.models import create_model
+from edge_vit.models.checkpoint_io import write_checkpoint
+from edge_vit.models.sources import WeightsSource
+from edge_vit.models.weights import LoadReport, compact, load_backbone
 from edge_vit.quantization.checkpoint import quantized_weight_names, save_quantized
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.pipeline import build_float, pixel_batches
@@ -39,32 +39,38 @@ class Student:
     Attributes:
         save: (module, its top-1 in percent, whether it has not learnt anything yet) -> a file at `checkpoint`.
         freeze: Fixes its ranges; None where it has none.
+        is_head_new: Whether its classifier has learnt nothing while the rest has.
     """
 
     model: nn.Module
     checkpoint: Path
     save: Callable[[nn.Module, float, bool], None]
     freeze: Callable[[], None] | None = None
+    is_head_new: bool = False
 
 
 def float_student(
-    name: str, resolution: int, classes: Sequence[dict[str, str]], weights: Path | None, drop_path: float | None,
-    folder: Path, num_val_images: int, place: Place,
+    name: str, resolution: int, classes: Sequence[dict[str, str]], source: WeightsSource | None,
+    drop_path: float | None, folder: Path, num_val_images: int, place: Place,
 ) -> Student:  # fmt: skip
     """Create a variant with initial weights, or with those of a checkpoint, and let it learn in its training form.
+
+    Of a checkpoint of other classes all but its classifier is taken, strictly.
 
     Raises:
         ValueError: If the variant, the resolution or the checkpoint does not fit.
     """
     model = create_model(name, num_classes=len(classes), resolution=resolution)
-    if weights is not None:
-        # Tensors alone: a variant may start from a sibling with the same shapes, an edge variant from its original.
-        tensors, metadata = read_checkpoint(weights)
-        report = load_weights(model, tensors)
-        origin = metadata.get("model", name)
+    started_from, is_head_new = None, False
+    if source is not None:
+        assert source.checkpoint is not None
+        # A variant may start from a sibling with the same shapes, an edge variant from its original.
+        report = load_backbone(model, source.checkpoint, classes)
+        started_from = {"weights": source.label, "sha256": source.sha256, "left_out": list(report.left_out)}
+        is_head_new = bool(report.left_out)
         if place.is_main:
-            tables = f"{len(report.resized)} tables resampled"
-            print(f"weights: {weights}, of {origin}, {report.naming} names, {tables}", file=sys.stderr)
+            for line in _start_lines(name, source, report, len(classes)):
+                print(line, file=sys.stderr)
     for module in model.modules():
         if isinstance(module, DropPath) and drop_path is not None:
             module.drop_prob = drop_path
@@ -74,16 +80,29 @@ def float_student(
 
     def save(module: nn.Module, top1: float, is_start: bool) -> None:
         tensors = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
-        metadata = _metadata(name, resolution, classes, top1, num_val_images)
+        metadata = _metadata(name, resolution, classes, top1, num_val_images) | {"form": "training"}
+        if started_from is not None:
+            metadata |= {"started_from": started_from}
         with written(checkpoint):
-            write_checkpoint(checkpoint, compact(tensors), metadata | {"form": "training"})
+            write_checkpoint(checkpoint, compact(tensors), metadata)
 
-    return Student(model=model, checkpoint=checkpoint, save=save)
+    return Student(model=model, checkpoint=checkpoint, save=save, is_head_new=is_head_new)
+
+
+def _start_lines(name: str, source: WeightsSource, report: LoadReport, num_classes: int) -> list[str]:
+    """Return what a start from weights did, line by line."""
+    origin = report.metadata.get("model", name)
+    resampled = f", {len(report.resized)} position tables resampled" if report.resized else ""
+    lines = [*report.notes, f"weights: {source.label}, of {origin}, {report.naming} names{resampled}"]
+    if report.left_out:
+        keys = f"{', '.join(report.left_out[:3])}{', ...' if len(report.left_out) > 3 else ''}"
+        lines.append(f"a new classifier for {num_classes} classes; {len(report.left_out)} keys left out ({keys})")
+    return lines
 
 
 def qat_student(
-    name: str, resolution: int, splits: Splits, train: ImageSet, weights: Path, folder: Path, num_val_images: int,
-    place: Place,
+    name: str, resolution: int, splits: Splits, train: ImageSet, source: WeightsSource, folder: Path,
+    num_val_images: int, place: Place,
 ) -> Student:  # fmt: skip
     """Calibrate a float checkpoint, and make its deploy form learn with fake quantization from there.
 
@@ -93,7 +112,6 @@ def qat_student(
     Raises:
         ValueError: If the checkpoint does not fit the variant, the resolution or the classes.
     """
-    source = find_weights(name, str(weights), prefer_quantized=False)
     # Both files of one model name the same classes: those that the float checkpoint has, where it names any.
     classes = source.metadata.get("classes") or splits.classes
     check_same_classes(splits, classes, source.label)

@@ -1,38 +1,174 @@
-"""Teachers: a trained checkpoint whose answers another model learns from."""
+"""Teachers: classifiers whose answers another model learns from. They may know more classes, and see another size."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from calibration.dataset import match_classes
+from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from converters.artefact import RUNNERS, check_artefact, load_artefact
 from edge_vit.layers.fuse import fuse
 from edge_vit.models import create_model, load_weights
-from edge_vit.models.checkpoint_io import read_checkpoint
-from edge_vit.training.folders import Splits, check_same_classes
+from edge_vit.models.checkpoint_io import Checkpoint
+from edge_vit.models.user_code import call_function, names_function
+from edge_vit.training.folders import Splits
+
+# What an exported program carries beside itself: torch.export.save(..., extra_files={INFO_FILE: json}).
+INFO_FILE = "edge_vit.json"
+_WHAT = "mean, std, classes and perhaps resolution"
 
 
-def load_teacher(path: Path, splits: Splits, device: torch.device, use_bf16: bool) -> Callable[[Tensor], Tensor]:
-    """Return what a checkpoint of this project says to normalised images (B, 3, R, R): logits (B, classes).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Teacher:
+    """A classifier, and what it must be shown.
+
+    Attributes:
+        module: Normalised images (B, 3, R, R), float32 -> logits (B, classes), or an object with `logits`.
+        classes: Names, or {"id": ..., "name": ...}, in the order of its logits. They are matched to the data's by id,
+            such as a synset, or by name; of "tench, Tinca tinca" each part is a name.
+        mean: Of RGB in 0 to 1.
+        std: Likewise.
+        resolution: Side in pixels of what it is shown; None for the student's.
+    """
+
+    module: Callable[[Tensor], Any]
+    classes: Sequence[Any]
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    resolution: int | None = None
+
+
+def load_teacher(source: str, splits: Splits, device: torch.device, use_bf16: bool) -> Callable[[Tensor], Tensor]:
+    """Return what a teacher says to normalised images (B, 3, R, R): logits (B, classes of the data).
+
+    Args:
+        source: A checkpoint of this project, a converted file with its manifest, a .pt2 program with `INFO_FILE` in it,
+            or package.module:function, which returns a `Teacher` or a dict of its attributes.
 
     Raises:
-        ValueError: If it was trained for other classes.
+        ValueError: If it cannot be loaded, or lacks one of the data's classes.
     """
-    _, metadata = read_checkpoint(path)
-    if "model" not in metadata:
-        raise ValueError(f"teacher {path} is no checkpoint of edge_vit.train; train it with that command")
-    check_same_classes(splits, metadata["classes"], f"teacher {path}")
-    side = metadata["resolution"]
-    teacher = create_model(metadata["model"], num_classes=len(splits.classes), resolution=side)
-    load_weights(teacher, path)
-    deployed = fuse(teacher).to(device)
+    teacher = _open(source)
+    known = [_entry(entry) for entry in teacher.classes]
+    places = torch.tensor(_places(splits, known, source), device=device)
+    module = teacher.module.to(device).eval() if isinstance(teacher.module, nn.Module) else teacher.module
+    shown = (teacher.mean, teacher.std, IMAGENET_MEAN, IMAGENET_STD)
+    mean, std, own_mean, own_std = (
+        torch.tensor([float(value) for value in values], device=device).view(1, 3, 1, 1) for values in shown
+    )
 
     @torch.no_grad()
     def teach(x: Tensor) -> Tensor:
+        images = x.float() * own_std + own_mean
+        side = teacher.resolution or x.shape[-1]
         if x.shape[-1] != side:
-            x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
+            images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=side < x.shape[-1])
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
-            return deployed(x)
+            output = module((images - mean) / std)
+        return getattr(output, "logits", output).float()[:, places]
 
+    _try(teach, source, len(known), teacher.resolution or 64, device)
     return teach
+
+
+def _open(source: str) -> Teacher:
+    path = Path(source)
+    if names_function(source):
+        made = call_function(source)
+        return made if isinstance(made, Teacher) else _from_mapping(made, source)
+    if path.suffix == ".pt2":
+        return _exported(path)
+    if path.suffix in RUNNERS:
+        return _converted(path)
+    return _checkpoint(path)
+
+
+def _from_mapping(made: Any, source: str) -> Teacher:
+    if not isinstance(made, Mapping):
+        raise ValueError(f"teacher {source} returns {type(made).__name__}; return a dict with module, {_WHAT}")
+    missing = {"module", "classes", "mean", "std"} - made.keys()
+    unknown = made.keys() - {"module", "classes", "mean", "std", "resolution"}
+    if missing or unknown:
+        wrong = f"lacks {', '.join(sorted(missing))}" if missing else f"has unknown {', '.join(sorted(unknown))}"
+        raise ValueError(f"teacher {source} {wrong}; its dict takes module, {_WHAT}")
+    return Teacher(**made)
+
+
+def _exported(path: Path) -> Teacher:
+    files = {INFO_FILE: ""}
+    try:
+        program = torch.export.load(path, extra_files=files)
+    except (RuntimeError, OSError, ValueError, LookupError, AssertionError) as e:
+        raise ValueError(
+            f"teacher {path} is no exported program, or a damaged one; save it with torch.export.save"
+        ) from e
+    try:
+        info = json.loads(files[INFO_FILE])
+    except (ValueError, RecursionError) as e:
+        raise ValueError(
+            f"teacher {path} does not say what it takes; save it with extra_files={{{INFO_FILE!r}: JSON of {_WHAT}}}"
+        ) from e
+    return _from_mapping({"module": program.module(), **info} if isinstance(info, dict) else info, str(path))
+
+
+def _converted(path: Path) -> Teacher:
+    manifest = check_artefact(path)
+    artefact = load_artefact(manifest, path, threads=torch.get_num_threads())
+    step = manifest.input.shape[0]
+
+    def run(pixels: Tensor) -> Tensor:
+        images = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        assert step == 1 or len(images) % step == 0
+        return torch.from_numpy(artefact.run(images)).to(pixels.device)
+
+    classes = [{"id": label.id, "name": label.name} for label in manifest.classes]
+    return Teacher(module=run, classes=classes, mean=(0, 0, 0), std=(1 / 255,) * 3, resolution=manifest.input.height)
+
+
+def _checkpoint(path: Path) -> Teacher:
+    checkpoint = Checkpoint(path)
+    metadata = checkpoint.metadata
+    if "model" not in metadata or "classes" not in metadata:
+        raise ValueError(
+            f"teacher {path} is no checkpoint of edge_vit.train, so its classes and its normalisation are not known; "
+            "give package.module:function, which says them"
+        )
+    side = metadata["resolution"]
+    model = create_model(metadata["model"], num_classes=len(metadata["classes"]), resolution=side)
+    load_weights(model, checkpoint)
+    return Teacher(module=fuse(model.eval()), classes=metadata["classes"], resolution=side)
+
+
+def _entry(entry: Any) -> SimpleNamespace:
+    if isinstance(entry, Mapping):
+        return SimpleNamespace(id=str(entry.get("id", entry.get("name"))), name=str(entry.get("name", entry.get("id"))))
+    return SimpleNamespace(id=str(entry), name=str(entry))
+
+
+def _places(splits: Splits, known: Sequence[SimpleNamespace], source: str) -> tuple[int, ...]:
+    """Return which of the teacher's logits belongs to each class of the data."""
+    names = {entry["id"]: entry["name"] for entry in splits.classes}
+    try:
+        return match_classes(splits.train.folders, known, names)
+    except ValueError as e:
+        reason = str(e).replace("the artefact", "the teacher")
+        raise ValueError(f"teacher {source} does not know the classes of {splits.train.root}: {reason}") from e
+
+
+def _try(teach: Callable[[Tensor], Tensor], source: str, num_classes: int, side: int, device: torch.device) -> None:
+    """Let a teacher answer once, so that one that cannot is found before anything is learnt."""
+    try:
+        teach(torch.zeros(2, 3, side, side, device=device))
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError) as e:
+        reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
+        raise ValueError(
+            f"teacher {source} does not answer two images of {side} pixels with {num_classes} logits each ({reason}); "
+            "a program must be exported with a dynamic batch"
+        ) from e
