@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.lists import write_list
-from edge_vit.models.names import check_name
+from edge_vit.models.names import check_name, check_resolution
 from edge_vit.models.sources import WeightsSource, find_weights
 from edge_vit.models.user_code import names_function
 from edge_vit.training.config import DEFAULT_RESOLUTION, TrainConfig, TrainResult
@@ -49,6 +49,7 @@ def run(config: TrainConfig) -> TrainResult:
     source = _find_source(config)
     resolution = source.resolution_for(config.model, config.resolution) if source is not None else config.resolution
     resolution = resolution or DEFAULT_RESOLUTION
+    check_resolution(config.model, resolution)
     folder = config.output_dir or Path("runs") / f"{config.model}_{resolution}{'_qat' if config.qat else ''}"
     with claimed(folder):
         return _run(config, place, splits, source, resolution, folder)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from calibration.dataset import match_classes
 from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
@@ -58,24 +59,28 @@ def load_teacher(source: str, splits: Splits, device: torch.device, use_bf16: bo
     teacher = _open(source)
     known = [_entry(entry) for entry in teacher.classes]
     places = torch.tensor(_places(splits, known, source), device=device)
-    module = teacher.module.to(device).eval() if isinstance(teacher.module, nn.Module) else teacher.module
+    module = teacher.module
+    if isinstance(module, nn.Module):
+        module.to(device)
+        if not isinstance(module, GraphModule):  # an exported program refuses, and needs none
+            module.eval()
     shown = (teacher.mean, teacher.std, IMAGENET_MEAN, IMAGENET_STD)
     mean, std, own_mean, own_std = (
         torch.tensor([float(value) for value in values], device=device).view(1, 3, 1, 1) for values in shown
     )
 
     @torch.no_grad()
-    def teach(x: Tensor) -> Tensor:
+    def answer(x: Tensor) -> Tensor:
         images = x.float() * own_std + own_mean
         side = teacher.resolution or x.shape[-1]
         if x.shape[-1] != side:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=side < x.shape[-1])
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
             output = module((images - mean) / std)
-        return getattr(output, "logits", output).float()[:, places]
+        return getattr(output, "logits", output).float()  # type: ignore[no-any-return]
 
-    _try(teach, source, len(known), teacher.resolution or 64, device)
-    return teach
+    _try(answer, source, len(known), teacher.resolution or 64, device)
+    return lambda x: answer(x)[:, places]
 
 
 def _open(source: str) -> Teacher:
@@ -162,10 +167,12 @@ def _places(splits: Splits, known: Sequence[SimpleNamespace], source: str) -> tu
         raise ValueError(f"teacher {source} does not know the classes of {splits.train.root}: {reason}") from e
 
 
-def _try(teach: Callable[[Tensor], Tensor], source: str, num_classes: int, side: int, device: torch.device) -> None:
+def _try(answer: Callable[[Tensor], Tensor], source: str, num_classes: int, side: int, device: torch.device) -> None:
     """Let a teacher answer once, so that one that cannot is found before anything is learnt."""
     try:
-        teach(torch.zeros(2, 3, side, side, device=device))
+        shape = tuple(answer(torch.zeros(2, 3, side, side, device=device)).shape)
+        if shape != (2, num_classes):
+            raise ValueError(f"it answers {list(shape)}")
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError) as e:
         reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
         raise ValueError(

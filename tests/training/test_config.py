@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_vit import train
-from edge_vit.training.config import FLOAT_RECIPE, QAT_RECIPE, AugmentConfig, Recipe, TrainConfig
+from edge_vit.training.config import FINE_TUNING_RECIPE, FLOAT_RECIPE, QAT_RECIPE, AugmentConfig, Recipe, TrainConfig
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -44,6 +44,13 @@ def parse(*flags):
         ("--resolution", "0", "resolution 0 is not allowed; use 1 up to 4096"),
         ("--warmup-epochs", "-1", "warmup_epochs -1.0 is not allowed; use 0 or more"),
         ("--freeze-epochs", "nan", "freeze_epochs nan is not allowed; use 0 or more"),
+        ("--head-epochs", "-1", "head_epochs -1.0 is not allowed; use 0 or more"),
+        ("--accumulate", "0", "accumulate 0 is not allowed; use 1 up to 65536"),
+        ("--layer-decay", "0", "layer_decay 0.0 is not allowed; use more than 0 up to 1"),
+        ("--patience", "0", "patience 0 is not allowed; use 1 up to 1000000"),
+        ("--val-share", "1", "val_share 1.0 is not allowed; use more than 0 up to but not 1"),
+        ("--select-share", "1", "select_share 1.0 is not allowed; use 0 up to but not 1"),
+        ("--temperature", "0", "temperature 0.0 is not allowed; use more than 0 up to 100"),
     ],
 )
 def test_every_number_has_its_range(flag, value, message):
@@ -61,10 +68,11 @@ def test_every_number_is_in_the_table():
                 with pytest.raises(ValueError, match=f"{field.name} nan is not allowed"):
                     make(**{field.name: math.nan})
     known = {"model": "m", "data": Path(), "recipe": FLOAT_RECIPE}
-    for name in ("resolution", "drop_path", "distill_weight", "seed", "num_workers", "threads", "log_every"):
+    for name in ("resolution", "drop_path", "distill_weight", "seed", "num_workers", "threads", "log_every",
+                 "patience", "val_share", "select_share", "temperature"):  # fmt: skip
         with pytest.raises(ValueError, match=f"{name} nan is not allowed"):
             TrainConfig(**known, **{name: math.nan})
-    assert checked == 15
+    assert checked == 18
 
 
 def test_shares_follow_the_length_of_the_run():
@@ -76,6 +84,7 @@ def test_shares_follow_the_length_of_the_run():
 def test_quantization_aware_training_has_defaults_of_its_own():
     ours = parse("--qat", "--weights", "float.safetensors").recipe
     assert ours == QAT_RECIPE and parse().recipe == FLOAT_RECIPE
+    assert parse("--weights", "imagenet").recipe == FINE_TUNING_RECIPE
     assert (ours.lr, ours.weight_decay, ours.ema_decay, ours.epochs) == (1e-4, 0.0, 0.98, 2)
     augment = AugmentConfig(min_scale=0.5, color=0.2, erase=0.0, mix_prob=0.3)
     assert ours.augment == augment
@@ -107,6 +116,11 @@ def test_readme_commands_are_possible():
             "use fewer of them (--warmup-epochs, --freeze-epochs), or more --epochs",
         ),
         (["--qat"], "--qat starts from a float checkpoint; give it with --weights"),
+        (
+            ["--patience", "2", "--select-share", "0"],
+            "--patience waits for a better epoch, which --select-share 0 does n",
+        ),
+        (["--epochs", "2", "--head-epochs", "2"], "head_share 1.0 is not allowed"),
     ],
 )
 def test_impossible_combinations_are_refused(flags, message):

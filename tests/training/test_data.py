@@ -9,7 +9,7 @@ import torch
 
 from calibration.dataset import ImageSet
 from calibration.paths import PathList
-from edge_vit.training.data import Decoder, EpochSampler, TrainImages, load_data
+from edge_vit.training.data import Decoder, EpochSampler, TrainImages, balanced_order, load_data
 from edge_vit.training.folders import list_splits
 from edge_vit.training.processes import Place
 
@@ -31,6 +31,18 @@ def test_an_epoch_sees_every_picture_once_in_an_order_of_its_own():
     first, second = order(100, 0, 0, place), order(100, 0, 1, place)
     assert sorted(first) == sorted(second) == list(range(100))
     assert first != second != list(range(100)) and first == order(100, 0, 0, place) != order(100, 1, 0, place)
+
+
+def test_a_balanced_epoch_draws_every_class_as_often():
+    labels = torch.tensor([0] * 70 + [1] * 3 + [3] * 27)
+    order = balanced_order(labels, torch.Generator().manual_seed(0))
+    assert len(order) == 100 and sorted(labels[order].bincount().tolist()) == [0, 33, 33, 34]
+    assert sorted(order[labels[order] == 1].bincount()[70:].tolist()) == [11, 11, 11], "all before any comes again"
+    assert order[labels[order] == 0].unique().numel() >= 33 and order.tolist() != sorted(order.tolist())
+    sampler = EpochSampler(100, 0, Place(rank=1, num_processes=2), labels.tolist())
+    epoch_0 = [index for _, index in sampler]
+    sampler.epoch = 1
+    assert len(epoch_0) == 50 and epoch_0 != [index for _, index in sampler]
 
 
 @pytest.mark.parametrize("num_processes", [2, 3, 7])
@@ -57,7 +69,7 @@ def test_views_depend_on_seed_epoch_and_picture(pictures):
 
 
 def test_batches_come_epoch_by_epoch(pictures):
-    loaded = load_data(list_splits(pictures), 32, 12, 0.25, 0, 0, False, Place()).train
+    loaded = load_data(list_splits(pictures, select_share=0.1), 32, 12, 0.25, 0, 0, False, Place()).train
     assert loaded.steps == 2, "32 pictures in batches of 12; the rest is left out"
     first, again, second = (list(loaded.batches(epoch)) for epoch in (0, 0, 1))
     assert [batch[0].shape for batch in first] == [(12, 3, 32, 32)] * 2

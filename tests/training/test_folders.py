@@ -5,7 +5,8 @@ import os
 import pytest
 from PIL import Image
 
-from edge_vit.training.folders import check_batches, check_same_classes, fingerprint, list_splits
+from calibration.lists import write_list
+from edge_vit.training.folders import check_same_classes, fingerprint, fitting_batch, imbalance, list_splits
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_splits_share_their_classes(data):
 @pytest.mark.parametrize(
     ("split", "new_name", "message"),
     [
-        ("val", "wasp", "only train has bee; only val has wasp; give both the same class folders"),
+        ("val", "wasp", "only train has bee; only val has wasp; give both the same classes"),
         ("train", "wasp", "only train has wasp; only val has bee"),
         ("val", ".bee", "only train has bee; give"),
     ],
@@ -78,14 +79,93 @@ def test_linked_folders_and_rarer_suffixes_are_listed(data, tmp_path_factory):
     assert len(names) == 9
 
 
-def test_too_few_pictures_for_a_batch():
-    check_batches(64, 32, 2)
-    with pytest.raises(ValueError, match="32 training images are fewer than one batch; use --batch-size 32 or less"):
-        check_batches(32, 64, 1)
-    with pytest.raises(ValueError, match=r"63 training images .* for each of 2 processes; use --batch-size 31 or less"):
-        check_batches(63, 32, 2)
+def test_a_batch_is_no_larger_than_what_there_is():
+    assert fitting_batch(64, 32, 2) == 32 and fitting_batch(32, 64, 1) == 32 and fitting_batch(63, 32, 2) == 31
+    with pytest.raises(ValueError, match="1 training images are too few; add pictures"):
+        fitting_batch(1, 2, 1)
     with pytest.raises(ValueError, match="3 training images are too few for 2 processes; add pictures"):
-        check_batches(3, 2, 2)
+        fitting_batch(3, 2, 2)
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """One folder: 20 pictures of ants, 10 of bees, 2 of cats."""
+    root = tmp_path / "whole"
+    for name, count in (("ant", 20), ("bee", 10), ("cat", 2)):
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (4, 4), "red").save(root / name / f"{i:02}.png")
+    return root
+
+
+def counts(images):
+    return [images.labels.count(label) for label in range(len(images.folders))]
+
+
+def test_one_folder_is_divided_class_by_class(whole):
+    splits = list_splits(whole, select_share=0.1, seed=3)
+    assert splits.is_drawn and splits.classes[2] == {"id": "cat", "name": "cat"}
+    assert counts(splits.val) == [2, 1, 1], "a tenth, and at least one"
+    assert counts(splits.select) == [2, 1, 0], "a class with few pictures keeps them to learn from"
+    assert counts(splits.train) == [16, 8, 1]
+    parts = [set(images.paths.names()) for images in (splits.train, splits.select, splits.val)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 32
+    again = list_splits(whole, select_share=0.1, seed=3)
+    assert (again.val, again.select) == (splits.val, splits.select)
+    assert list_splits(whole, select_share=0.1, seed=4).val != splits.val
+    assert counts(list_splits(whole, val_share=0.5).val) == [10, 5, 1]
+
+
+def test_a_new_picture_moves_few_others(whole):
+    before = list_splits(whole).val
+    Image.new("RGB", (4, 4), "red").save(whole / "ant" / "new.png")
+    after = list_splits(whole).val
+    assert len(set(before.paths.names()) - set(after.paths.names())) <= 1
+
+
+def test_classes_that_are_uneven_are_said(whole, data):
+    assert imbalance(list_splits(whole)) == (
+        "classes are uneven: ant has 18 pictures to learn from, cat 1; --balanced draws from each as often"
+    )
+    assert imbalance(list_splits(data)) == ""
+
+
+def test_the_split_that_is_kept_is_the_split_that_is_read(whole, tmp_path):
+    splits = list_splits(whole, select_share=0.1)
+    parts = {"train": splits.train, "select": splits.select, "val": splits.val}
+    write_list(tmp_path / "pictures.csv", parts)
+    again = list_splits(tmp_path / "pictures.csv", select_share=0.5)
+    assert not again.is_drawn and again.classes == splits.classes
+    for name, images in parts.items():
+        assert list(getattr(again, name).paths) == list(images.paths) and getattr(again, name).labels == images.labels
+
+
+def test_bad_folders_and_shares_are_named(whole, data):
+    for picture in list((whole / "cat").iterdir())[1:]:
+        picture.unlink()
+    with pytest.raises(ValueError, match="class cat has one picture; a class needs two, to learn from and to judge by"):
+        list_splits(whole)
+    (whole / "cat").rename(whole / "ANT")
+    with pytest.raises(ValueError, match="class folders ANT and ant differ in case alone; merge them, or rename one"):
+        list_splits(whole)
+    with pytest.raises(ValueError, match=r"--val-share divides one folder or list; .* has pictures to judge by of its"):
+        list_splits(data, val_share=0.2)
+    with pytest.raises(ValueError, match="nowhere: no such folder"):
+        list_splits(data / "nowhere")
+    with pytest.raises(ValueError, match=r"neither a folder nor a \.csv or \.jsonl list"):
+        list_splits(data / "train" / "ant" / "0.png")
+
+
+def test_a_list_without_a_split_lacks_what_it_lacks(data):
+    path = data / "list.csv"
+    path.write_text("path,label,split\ntrain/ant/0.png,ant,train\ntrain/bee/0.png,bee,train\nval/ant/0.png,ant,val\n")
+    with pytest.raises(
+        ValueError, match=r"the classes of split train of .* and split val of .* differ: only train has b"
+    ):
+        list_splits(path)
+    path.write_text("path,label,split\ntrain/ant/0.png,ant,train\ntrain/bee/0.png,bee,test\n")
+    with pytest.raises(ValueError, match=r"list\.csv: its splits are test, train; training needs train and val"):
+        list_splits(path)
 
 
 def renamed_class(data):
@@ -124,6 +204,7 @@ def test_the_fingerprint_tells_what_changed(data, change, expected):
     before = fingerprint(list_splits(data))
     change(data)
     after = fingerprint(list_splits(data))
+    assert before.keys() == {"classes", "train", "select", "val"}
     assert {key for key in before if before[key] != after[key]} == expected
 
 

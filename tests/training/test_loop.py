@@ -9,6 +9,7 @@ from torch import nn
 
 from edge_vit.training import loop
 from edge_vit.training.config import Recipe
+from edge_vit.training.groups import make_optimizer
 from edge_vit.training.processes import Place
 
 
@@ -40,7 +41,7 @@ class Two(nn.Module):
 
 def test_weights_alone_are_decayed():
     model = Two()
-    optimizer = loop.make_optimizer(model, 0.1, 0.05)
+    optimizer = make_optimizer(model, 0.1, 0.05)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
         "linear.weight": 0.05, "linear.bias": 0.0, "norm.weight": 0.0, "norm.bias": 0.0, "table": 0.0,
@@ -54,7 +55,7 @@ def make_run(model, **options):
         "recipe": recipe, "distill_weight": 0.5, "seed": 0, "use_bf16": False, "log_every": 1, "place": Place(),
         "model": model, "averaged": loop.make_average(model, recipe.ema_decay), "steps": 4, "num_classes": 2,
         "device": torch.device("cpu"), "optimizer": None, "batches": None, "augment": None, "folder": None,
-        "evaluate": None, "save_best": None, "fingerprint": {},
+        "evaluate": None, "score": None, "save": None, "batch_size": 4, "fingerprint": {},
     }  # fmt: skip
     return loop.Run(**{**known, **options})
 
@@ -99,20 +100,54 @@ def test_ranges_freeze_for_their_share_of_the_run(epochs, share, first):
 
 
 @pytest.mark.parametrize(
-    ("top1s", "saved", "is_start_kept"),
+    ("scores", "chosen"),
     [
-        ([50.0, 40.0, 45.0], [(50.0, True)], True),
-        ([50.0, 50.0, 50.0], [(50.0, True), (50.0, False)], False),
-        ([50.0, 40.0, 60.0], [(50.0, True), (60.0, False)], False),
+        ([(50.0, 1.0), (40.0, 0.5), (45.0, 0.5)], [-1]),
+        ([(50.0, 1.0), (50.0, 2.0), (50.0, 3.0)], [-1, 0]),  # of two as good, the one that learnt
+        ([(50.0, 1.0), (40.0, 1.0), (60.0, 9.0)], [-1, 1]),
+        ([(50.0, 1.0), (60.0, 1.0), (60.0, 0.9)], [-1, 0, 1]),  # few pictures are soon all right; then the loss tells
     ],
 )
-def test_an_epoch_that_is_worse_than_the_start_does_not_replace_it(tmp_path, top1s, saved, is_start_kept):
-    judged, got = iter(top1s), []
+def test_the_epoch_is_chosen_by_pictures_held_back(tmp_path, scores, chosen):
+    """What the others say chooses nothing: each epoch is better there than the one before."""
+    held_back, saved = iter([loop.Score(top1=top1, loss=loss) for top1, loss in scores]), []
+    judged = iter([70.0, 71.0, 72.0])
     run = make_run(
-        Two(), is_start_judged=True, folder=tmp_path, evaluate=lambda module: next(judged),
-        save_best=lambda module, top1, is_start: got.append((top1, is_start)),
+        Two(), is_start_judged=True, folder=tmp_path, score=lambda module: next(held_back),
+        evaluate=lambda module: next(judged), save=lambda module, top1, is_start: saved.append((top1, is_start)),
     )  # fmt: skip
     loop._start(run)
-    for top1 in judged:
-        loop._keep_best(run, top1)
-    assert got == saved and run.is_start_kept == is_start_kept and run.start_top1 == 50.0
+    for epoch in (0, 1):
+        loop._choose(run, epoch, run.score(run.averaged))
+    assert saved == [(70.0 + i, i == 0) for i in range(len(chosen))]
+    assert run.chosen_epoch == chosen[-1] and run.is_start_kept == (chosen == [-1]) and run.start_top1 == 70.0
+
+
+def test_without_pictures_held_back_the_last_epoch_is_chosen():
+    saved = []
+    judged = iter([90.0, 10.0])
+    run = make_run(
+        Two(), score=lambda module: None, evaluate=lambda module: next(judged),
+        save=lambda module, top1, is_start: saved.append(top1),
+    )  # fmt: skip
+    for epoch in (0, 1):
+        loop._choose(run, epoch, run.score(run.averaged))
+    assert saved == [90.0, 10.0] and run.chosen_epoch == 1 and run.top1 == 10.0
+
+
+@pytest.mark.parametrize(
+    ("patience", "epoch", "chosen", "is_over"),
+    [(None, 99, 0, False), (2, 3, 0, True), (2, 2, 0, False), (2, 3, 1, False), (1, 1, -1, False), (1, 2, -1, True)],
+)
+def test_patience(patience, epoch, chosen, is_over):
+    run = make_run(Two(), patience=patience)
+    run.epoch, run.chosen_epoch = epoch, chosen
+    assert loop.is_patience_over(run) is is_over
+
+
+def test_a_teachers_answer_is_learnt_softly_or_as_a_class():
+    logits, taught = torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([[3.0, 1.0, 0.0]])
+    soft = -(taught.div(2).softmax(-1) * logits.div(2).log_softmax(-1)).sum() * 4
+    assert float(loop.distillation_loss(logits, taught, 2.0, False)) == pytest.approx(float(soft))
+    hard = -logits.log_softmax(-1)[0, 0]
+    assert float(loop.distillation_loss(logits, taught, 2.0, True)) == pytest.approx(float(hard))

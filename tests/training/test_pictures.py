@@ -66,9 +66,9 @@ def test_accuracy_calibration_and_verification_read_what_classify_reads(data, ex
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_validation_reads_what_classify_reads(data, expected, is_kept):
     loaded = load(data, is_kept=is_kept)
-    names = [path.name for path in loaded.val.paths]
+    names = [path.name for path in loaded.val.images.paths]
     assert sorted(names) == sorted(expected)
-    batches = list(pixel_batches(loaded.val, RESOLUTION, loaded.val_pixels, 2))
+    batches = list(pixel_batches(loaded.val.images, RESOLUTION, loaded.val.pixels, 2))
     for name, pixels in zip(names, np.concatenate([pixels for pixels, _ in batches]), strict=True):
         np.testing.assert_array_equal(pixels, expected[name], err_msg=name)
     assert np.concatenate([labels for _, labels in batches]).tolist() == [0] * (len(expected) - 2) + [1, 1]
@@ -107,8 +107,8 @@ def test_a_bad_picture_is_skipped_named_and_counted_in_training_as_in_accuracy(w
         for image in loader.skipped:
             assert odd_pictures.BAD[image.path.name][1] in image.reason
     loaded = load(with_bad_ones, is_kept=is_kept, resolution=224)
-    assert len(loaded.train.images) == 8 and len(loaded.val) == loaded.num_val_images == 4
-    assert not {path.name for path in (*loaded.train.images.paths, *loaded.val.paths)} & set(odd_pictures.BAD)
+    assert len(loaded.train.images) == 8 and len(loaded.val.images) == loaded.val.num_images == 4
+    assert not {path.name for path in (*loaded.train.images.paths, *loaded.val.images.paths)} & set(odd_pictures.BAD)
     lines = capsys.readouterr().err.splitlines()
     assert lines.count(f"warning: skipped {2 * len(odd_pictures.BAD)} unreadable pictures") == 2
     assert sum(line.startswith("  ") and "blue/" in line for line in lines) == 10, "the first five of each split"
@@ -118,13 +118,14 @@ def test_training_goes_on_as_if_bad_pictures_were_not_there(with_bad_ones, run, 
     from edge_vit import train
 
     (with_bad_ones / "train" / "blue" / "long.png").unlink()  # small enough at this resolution
-    skipped = run(tmp_path / "a", "--epochs", 1, "--batch-size", 4, data=with_bad_ones)
+    flags = ["--epochs", 1, "--batch-size", 4, "--select-share", 0]  # which counts bad ones too
+    skipped = run(tmp_path / "a", *flags, data=with_bad_ones)
     for path in with_bad_ones.glob("*/*/*"):
         if path.name in odd_pictures.BAD and path.name != "long.png":
             path.unlink()
-    clean = run(tmp_path / "b", "--epochs", 1, "--batch-size", 4, data=with_bad_ones)
+    clean = run(tmp_path / "b", *flags, data=with_bad_ones)
     assert tiny.losses(skipped) == tiny.losses(clean) and len(tiny.losses(clean)) == 2
-    assert train.main(command(tmp_path / "a", "--epochs", 1, "--batch-size", 4, data=with_bad_ones)) == 2
+    assert train.main(command(tmp_path / "a", *flags, data=with_bad_ones)) == 2
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -138,11 +139,12 @@ def test_a_class_without_a_readable_picture_is_refused(tmp_path, split, is_kept)
         load(root, is_kept=is_kept)
 
 
-def test_too_few_readable_pictures_for_a_batch(tmp_path):
+def test_fewer_readable_pictures_than_a_batch_are_one_batch(tmp_path, capsys):
     root = tiny.write_pictures(tmp_path / "data", num_train=4, num_val=2)
     (root / "train" / "red" / "0.png").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="7 training images are fewer than one batch; use --batch-size 7 or less"):
-        load(root, batch_size=8)
+    loaded = load(root, batch_size=8).train
+    assert (loaded.batch_size, loaded.steps) == (7, 1) and len(next(loaded.batches(0))[1]) == 7
+    assert "batches of 7, not 8: there are 7 pictures to learn from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -158,12 +160,12 @@ def test_a_picture_that_goes_away_is_one_line(pictures, tmp_path, num_workers):
     with pytest.raises(
         RuntimeError, match=r"^a picture that could be read before no longer can: .*blue/1\.png: not a r"
     ):
-        list(pixel_batches(loaded.val, RESOLUTION, loaded.val_pixels, 2))
+        list(pixel_batches(loaded.val.images, RESOLUTION, loaded.val.pixels, 2))
 
 
 def test_processes_share_the_validation_pictures(pictures):
     whole = load(pictures)
     parts = [load(pictures, place=Place(rank=rank, num_processes=3)) for rank in range(3)]
-    assert [len(part.val) for part in parts] == [6, 5, 5] and {part.num_val_images for part in parts} == {16}
-    together = sorted(path for part in parts for path in part.val.paths)
-    assert together == sorted(whole.val.paths)
+    assert [len(part.val.images) for part in parts] == [6, 5, 5] and {part.val.num_images for part in parts} == {16}
+    together = sorted(path for part in parts for path in part.val.images.paths)
+    assert together == sorted(whole.val.images.paths)

@@ -33,16 +33,18 @@ def refused(capsys, arguments, code=2):
 def test_it_learns_and_writes_what_it_says(finished, capsys):
     folder, records = finished
     epochs = tiny.epochs(records)
-    assert epochs[-1]["best"] >= 90.0, "red and blue are easy"
+    assert epochs[-1]["top1"] >= 90.0, "red and blue are easy"
     assert [record["epoch"] for record in epochs] == [0, 1, 2] and sorted(tiny.losses(records)) == list(range(12))
-    assert all(record["best"] == max(r["top1"] for r in epochs[: i + 1]) for i, record in enumerate(epochs))
+    for i, record in enumerate(epochs):
+        best = max(epochs[: i + 1], key=lambda r: (r["select_top1"], -r["select_loss"]))
+        assert record["chosen_epoch"] == best["epoch"], "by pictures held back, whatever the others say"
     tensors, metadata = read_checkpoint(folder / FLOAT)
     assert metadata == {
-        "model": tiny.NAME, "resolution": tiny.SIDE, "top1": epochs[-1]["best"], "num_val_images": 16,
+        "model": tiny.NAME, "resolution": tiny.SIDE, "top1": epochs[-1]["top1"], "num_val_images": 16,
         "form": "training", "classes": [{"id": "blue", "name": "blue"}, {"id": "red", "name": "red"}],
     }  # fmt: skip
     assert tensors["head.linear.weight"].shape == (2, 32)
-    assert sorted(os.listdir(folder)) == ["last.pt", FLOAT, "log.jsonl"]
+    assert sorted(os.listdir(folder)) == ["curves.svg", "last.pt", FLOAT, "log.csv", "log.jsonl"]
 
 
 def test_misuse_is_refused_before_torch_loads(pictures, tmp_path):
@@ -54,15 +56,20 @@ def test_misuse_is_refused_before_torch_loads(pictures, tmp_path):
     (tmp_path / "file").write_text("")
     cases = [
         (["--batch-size", "1"], "batch_size 1 is not allowed; use 2 up to 65536"),
-        (["--batch-size", "64"], "32 training images are fewer than one batch; use --batch-size 32 or less"),
+        (["--val-share", "0.2"], "--val-share divides one folder or list;"),
+        (["--weights", "gone.pth"], "checkpoint gone.pth does not exist"),
+        (
+            ["--teacher", "gone.pth"],
+            "teacher gone.pth does not exist; give a checkpoint, a converted file, a .pt2 program",
+        ),
         (["--label-smoothing", "1.5"], "label_smoothing 1.5 is not allowed"),
         (["--seed", "99999999999999999999"], "seed 99999999999999999999 is not allowed"),
         (["--epochs", "2", "--warmup-epochs", "3"], "3 epochs of warm-up leave nothing of 2"),
         (["--qat"], "--qat starts from a float checkpoint"),
-        (["--data", str(tmp_path / "no_val_red")], "only train has red; give both the same class folders"),
+        (["--data", str(tmp_path / "no_val_red")], "only train has red; give both the same classes"),
         (["--num-workers", "-1"], "num_workers -1 is not allowed"),
         (["--data", str(tmp_path / "one")], "train has one class, blue; training needs two classes or more"),
-        (["--data", str(tmp_path / "nowhere")], f"{tmp_path / 'nowhere' / 'train'}: no such folder"),
+        (["--data", str(tmp_path / "nowhere")], f"{tmp_path / 'nowhere'}: no such folder"),
         (["--output-dir", str(tmp_path / "file")], "file takes no files (File exists)"),
         (["--output-dir", str(tmp_path / "file" / "below")], "below takes no files (Not a directory)"),
     ]
@@ -88,7 +95,7 @@ for flags in {[flags for flags, _ in cases]!r}:
     [
         (["--resolution", "33"], "resolution 33 is not allowed"),
         (["--weights", "gone.pth"], "checkpoint gone.pth does not exist"),
-        (["--teacher", "gone.pth"], "checkpoint gone.pth does not exist"),
+        (["--teacher", "gone.pth"], "teacher gone.pth does not exist"),
         (["--qat", "--weights", "gone.pth"], "checkpoint gone.pth does not exist"),
     ],
 )
@@ -100,14 +107,14 @@ def test_a_failed_run_leaves_no_folder(command, tmp_path, capsys, flags, message
 def test_an_interrupted_first_epoch_leaves_no_folder(command, tmp_path, monkeypatch):
     from edge_vit.training import loop
 
-    step = loop._train_step
+    step = loop._backward
 
-    def interrupt(run, images, labels, generator):
+    def interrupt(run, *arguments):
         if (tmp_path / "runs" / "new" / "log.jsonl").exists():
             raise KeyboardInterrupt
-        return step(run, images, labels, generator)
+        return step(run, *arguments)
 
-    monkeypatch.setattr(loop, "_train_step", interrupt)
+    monkeypatch.setattr(loop, "_backward", interrupt)
     assert train.main(command(tmp_path / "runs" / "new", "--epochs", 1)) == 130
     assert not list(tmp_path.iterdir())
 
@@ -149,9 +156,11 @@ def copied(finished, tmp_path):
 def test_a_finished_run_says_again_what_it_reached(finished, copied, command, capsys):
     assert train.main([*command(copied, *tiny.LEARNS), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    best = tiny.epochs(finished[1])[-1]["best"]
+    last = tiny.epochs(finished[1])[-1]
+    select = tiny.epochs(finished[1])[last["chosen_epoch"]]["select_top1"]
     assert said == {
-        "checkpoint": str(copied / FLOAT), "top1": best, "epochs": 3, "num_val_images": 16, "start_top1": None,
+        "checkpoint": str(copied / FLOAT), "top1": last["top1"], "epochs": 3, "num_val_images": 16, "start_top1": None,
+        "chosen_epoch": last["chosen_epoch"], "select_top1": select, "num_select_images": 4,
     }  # fmt: skip
 
 
@@ -169,7 +178,10 @@ def test_other_data_is_not_mixed_into_a_run(pictures, copied, command, tmp_path,
     for split in ("train", "val"):
         (data / split / "red").rename(data / split / "rot")
     message = refused(capsys, command(copied, *tiny.LEARNS, data=data))
-    assert re.search(r"other settings \(classes=2 \w{16}, train=32 pictures \w{16}, val=16 pictures \w{16}\)", message)
+    assert re.search(
+        r"other settings \(classes=2 \w+, train=32 pictures \w+, select=4 pictures \w+, val=16 pictures \w+\)",
+        message,
+    )
 
 
 def test_a_finished_run_is_prolonged_as_the_message_says(finished, copied, command, capsys):

@@ -15,7 +15,7 @@ from edge_vit.training import state as states
 
 FINGERPRINT = {"lr": 1e-3, "epochs": 6, "warmup_share": 0.05, "freeze_share": 0.0, "train": "32 pictures a1"}
 STATE = {
-    "fingerprint": FINGERPRINT, "epoch": 2, "best_top1": 50.0, "start_top1": None, "is_start_kept": False,
+    "fingerprint": FINGERPRINT, "epoch": 2, "chosen_epoch": 1, "top1": 50.0, "best": [40.0, 1.5], "start_top1": None,
     "model": {"w": torch.ones(3)}, "optimizer": {}, "averaged": {"w": torch.zeros(3)},
 }  # fmt: skip
 
@@ -57,7 +57,7 @@ BAD_STATES = {
     "a model's weights": lambda: saved({"head.weight": torch.ones(2, 2)}),
     "without its epoch": lambda: saved({key: value for key, value in STATE.items() if key != "epoch"}),
     "an epoch that is a text": lambda: saved({**STATE, "epoch": "2"}),
-    "of an older version": lambda: saved({k: v for k, v in STATE.items() if k not in ("start_top1", "is_start_kept")}),
+    "of an older version": lambda: saved({k: v for k, v in STATE.items() if k not in ("start_top1", "chosen_epoch")}),
     "old torch format": lambda: (lambda b: (torch.save(STATE, b, _use_new_zipfile_serialization=False), b)[1])(
         io.BytesIO()
     ).getvalue(),
