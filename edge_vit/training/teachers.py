@@ -1,6 +1,7 @@
 """Teachers: classifiers whose answers another model learns from. They may know more classes, and see another size."""
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,9 @@ def _from_mapping(made: Any, source: str) -> Teacher:
 def _exported(path: Path) -> Teacher:
     files = {INFO_FILE: ""}
     try:
+        zipfile.ZipFile(path).close()  # torch reports at length on what is none
         program = torch.export.load(path, extra_files=files)
-    except (RuntimeError, OSError, ValueError, LookupError, AssertionError) as e:
+    except (RuntimeError, OSError, ValueError, LookupError, AssertionError, zipfile.BadZipFile) as e:
         raise ValueError(
             f"teacher {path} is no exported program, or a damaged one; save it with torch.export.save"
         ) from e
