@@ -25,7 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m edge_vit.accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("artefact", type=Path, metavar="ARTEFACT", help="converted file, its .json manifest beside it")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with one sub-folder a class")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="folder with one sub-folder a class, or a list"
+    )
     parser.add_argument("--max-drop", type=float, metavar="POINTS", help="largest drop of top-1 that passes")
     parser.add_argument("--limit", type=int, metavar="N", help="use N pictures, balanced over the classes")
     parser.add_argument(

@@ -50,16 +50,21 @@ def choose_labels(path: Path | None, source: WeightsSource) -> tuple[ClassLabel,
     return labels
 
 
-def list_pictures(folder: Path | None) -> "ImageSet | None":
-    """List the pictures of a folder; None for none.
+def list_pictures(source: Path | None, split: str) -> "ImageSet | None":
+    """List the pictures of a folder or of a list; None for none.
+
+    Args:
+        split: Of a list that names splits, the one to take.
 
     Raises:
-        ValueError: If there is no such folder, or no picture in it.
+        ValueError: If there is no such folder or list, or no picture in it.
     """
-    if folder is None:
+    if source is None:
         return None
-    if not folder.is_dir():  # before numpy and Pillow are loaded
-        raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    is_listed = source.suffix.lower() in (".csv", ".jsonl") and source.is_file()
+    if not source.is_dir() and not is_listed:  # before numpy and Pillow are loaded
+        raise ValueError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
     from calibration.dataset import list_images
+    from calibration.lists import list_labelled
 
-    return list_images(folder)
+    return list_labelled(source, split) if is_listed else list_images(source)

@@ -45,7 +45,7 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         resolution=config.resolution, takes_raw=config.raw_weights,
     )  # fmt: skip
     labels = choose_labels(config.labels, source)
-    calib, data = list_pictures(config.calib), list_pictures(config.data)
+    calib, data = list_pictures(config.calib, "train"), list_pictures(config.data, "val")
     places = Places(folder=config.output_dir, etrecord=config.etrecord, app=config.android)
     with staged(places) as files:
         # From here on torch is loaded: what is wrong with a request has been said.

@@ -69,7 +69,8 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
     Raises:
         ValueError: If the artefact, the data or their classes do not fit; the message says which.
     """
-    from calibration.dataset import BatchLoader, choose, list_class_folders, match_classes, read_class_names
+    from calibration.dataset import BatchLoader, choose, match_classes, read_class_names
+    from calibration.lists import is_list, list_labelled
     from calibration.preprocess import Preprocess
     from converters.artefact import check_artefact, load_artefact
     from edge_vit.evaluation.paired import PairedSums, check_max_drop, judge
@@ -77,8 +78,9 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
     if config.max_drop is not None:
         check_max_drop(config.max_drop)
     manifest = check_artefact(config.artefact, config.threads)
-    images = list_class_folders(config.data)
-    indices = match_classes(images.folders, manifest.classes, read_class_names(config.data))
+    images = list_labelled(config.data, split="val")
+    folder = config.data.parent if is_list(config.data) else config.data
+    indices = match_classes(images.folders, manifest.classes, read_class_names(folder))
     images = choose(images.relabel(indices), config.limit)
     # What is wrong with a request is said before the first runtime loads.
     load_other, reference_name, reference_kind = _find_reference(

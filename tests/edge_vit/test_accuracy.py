@@ -245,3 +245,18 @@ def test_pictures_reach_the_runtime_unchanged(artefacts):
     expected = images.astype(np.float64).mean((1, 2)) @ np.array(WEIGHTS).T
     np.testing.assert_allclose(logits, expected, rtol=1e-5)
     assert logits.dtype == np.float32 and logits.shape == (5, 2)
+
+
+def test_a_list_is_judged_as_its_folder_is(artefacts, data, capsys):
+    fill(data, "red", 200, 10, 2)
+    fill(data, "blue", 10, 200, 2)
+    command_ = command(artefacts, data, "--json")
+    accuracy.main(command_)
+    whole = json.loads(capsys.readouterr().out)
+    names = [f"{path},{path.parent.name},val" for path in sorted(data.glob("*/*.png"))]
+    names += [names[0].replace(",red", ",blue").replace("val", "train")]
+    path = data / "list.csv"
+    path.write_text("\n".join(["path,label,split", *names]))
+    accuracy.main([str(path) if word == str(data) else word for word in command_])
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["overall"] == whole["overall"] and listed["classes"] == whole["classes"]
