@@ -15,6 +15,9 @@ From decoded pixels to the result, in this order and in integers wherever it can
    Sum of `pixel * weight` starting at `2**21`, arithmetic shift right by 22, clamped to 0..255.
 5. Centre crop: `left = (width - resolution) // 2`, `top = (height - resolution) // 2`.
 
+For a rectangle, height and width, step 3 is another one: the picture is scaled until it covers a box of
+`floor(side / crop_pct + 0.5)` each; the side that decides has that length, the other is rounded half up.
+
 `tests/calibration/test_preprocess.py` holds step 4 written out in numpy and requires equal bits.
 """
 
@@ -45,16 +48,19 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocess:
-    """How pictures become model input; the manifest of an artefact carries the same fields."""
+    """How pictures become model input; the manifest of an artefact carries the same fields.
 
-    resolution: int
+    `resolution` is the side of a square, or height and width.
+    """
+
+    resolution: int | tuple[int, int]
     crop_pct: float = 1.0
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if not 1 <= self.resolution <= 4096:
+        if not all(1 <= side <= 4096 for side in self.size):
             raise ValueError(f"resolution {self.resolution} is not allowed; use 1 to 4096 pixels")
         if not 0.1 <= self.crop_pct <= 1.0:
             raise ValueError(f"crop_pct {self.crop_pct} is not allowed; use 0.1 to 1.0 (1.0 keeps the whole picture)")
@@ -68,9 +74,20 @@ class Preprocess:
             raise ValueError(f"std {self.std} is not allowed; every value must be above 0")
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return (self.resolution, self.resolution) if isinstance(self.resolution, int) else self.resolution
+
+    @property
+    def box(self) -> tuple[int, int]:
+        """Height and width from which the result is cropped, in pixels; the resized picture covers them."""
+        height, width = (math.floor(side / self.crop_pct + 0.5) for side in self.size)
+        return height, width
+
+    @property
     def resize(self) -> int:
-        """Length of the shorter side, in pixels, from which the square is cropped."""
-        return math.floor(self.resolution / self.crop_pct + 0.5)
+        """Length of the box's shorter side; a picture's shorter side, where the result is a square."""
+        return min(self.box)
 
 
 def load_pixels(source: str | Path | Image.Image, preprocess: Preprocess) -> np.ndarray:
@@ -81,7 +98,7 @@ def load_pixels(source: str | Path | Image.Image, preprocess: Preprocess) -> np.
         preprocess: Size, crop and filter; mean and std are not used here.
 
     Returns:
-        RGB pixels, (resolution, resolution, 3), uint8.
+        RGB pixels, (H, W, 3), uint8.
 
     Raises:
         ValueError: If the picture is missing, damaged, truncated or too large; the message names the file.
@@ -103,7 +120,7 @@ def load_rgb(path: str | Path, resize: int) -> Image.Image:
     path = Path(path)
     try:
         with Image.open(path) as image:
-            _check_shape(image, resize)
+            _check_size(image, resized_size(image.width, image.height, resize))
             return to_rgb(image)
     except FileNotFoundError as e:
         raise ValueError(f"{path}: no such file") from e
@@ -126,17 +143,22 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def resize_and_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
-    """Resize an RGB image and crop its centre (steps 3 to 5); uint8 (resolution, resolution, 3)."""
-    _check_shape(image, preprocess.resize)
-    image = resize_shorter(image, preprocess.resize, preprocess.interpolation)
-    left, top = (image.width - preprocess.resolution) // 2, (image.height - preprocess.resolution) // 2
-    side = preprocess.resolution
-    return np.asarray(image)[top : top + side, left : left + side].copy()
+    """Resize an RGB image and crop its centre (steps 3 to 5); uint8 (H, W, 3)."""
+    covering = covering_size(image.width, image.height, preprocess.box)
+    _check_size(image, covering)
+    image = _resize(image, covering, preprocess.interpolation)
+    height, width = preprocess.size
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return np.asarray(image)[top : top + height, left : left + width].copy()
 
 
 def resize_shorter(image: Image.Image, shorter: int, interpolation: Literal["bilinear", "bicubic"]) -> Image.Image:
     """Resize an RGB image until its shorter side has that length (steps 3 and 4)."""
-    width, height = resized_size(image.width, image.height, shorter)
+    return _resize(image, resized_size(image.width, image.height, shorter), interpolation)
+
+
+def _resize(image: Image.Image, size: tuple[int, int], interpolation: Literal["bilinear", "bicubic"]) -> Image.Image:
+    width, height = size
     # One pass a call, across before down: Pillow 13 swaps the two for tall pictures, and each pass rounds.
     if width != image.width:
         image = image.resize((width, image.height), _RESAMPLING[interpolation])
@@ -150,6 +172,14 @@ def resized_size(width: int, height: int, shorter: int) -> tuple[int, int]:
     short, long = min(width, height), max(width, height)
     other = (2 * long * shorter + short) // (2 * short)
     return (shorter, other) if width <= height else (other, shorter)
+
+
+def covering_size(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height of a picture scaled until it covers a box of (height, width), rounding half up."""
+    tall, wide = box
+    if tall * width >= wide * height:
+        return (2 * width * tall + height) // (2 * height), tall
+    return wide, (2 * height * wide + width) // (2 * width)
 
 
 def normalise(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
@@ -173,8 +203,8 @@ def normalise(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     return np.ascontiguousarray((batch.astype(np.float32) * factor + shift).transpose(0, 3, 1, 2))
 
 
-def _check_shape(image: Image.Image, resize: int) -> None:
-    width, height = resized_size(image.width, image.height, resize)
+def _check_size(image: Image.Image, size: tuple[int, int]) -> None:
+    width, height = size
     if width * height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are too long and narrow; crop the picture first")
 

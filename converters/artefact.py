@@ -38,14 +38,13 @@ class Artefact:
             expected = f"uint8 (B, {info.height}, {info.width}, 3)"
             raise ValueError(f"images are {images.dtype} {images.shape}; {self.manifest.file.name} takes {expected}")
         step = info.shape[0]
-        if len(images) % step:
-            raise ValueError(f"{len(images)} images do not fill batches of {step}, which this artefact was made for")
-        inputs = to_input(images, info)
+        rest = -len(images) % step  # a fixed batch is filled up with copies of the last picture
+        inputs = to_input(np.concatenate([images, images[-1:].repeat(rest, 0)]) if rest else images, info)
         classes = len(self.manifest.classes)
         outputs = [np.zeros((0, classes))]
-        for start in range(0, len(images), step):
+        for start in range(0, len(inputs), step):
             outputs.append(self._checked_call(inputs[start : start + step]).reshape(step, classes))
-        return np.concatenate(outputs).astype(np.float32)
+        return np.concatenate(outputs)[: len(images)].astype(np.float32)
 
     def _checked_call(self, inputs: np.ndarray) -> np.ndarray:
         """Run one batch; where the file takes or gives something else than its manifest says, say so."""

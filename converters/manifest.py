@@ -35,7 +35,8 @@ class ClassLabel:
 class InputInfo:
     """What to feed. `normalization` says who applies mean and std: the file itself ("inside") or the caller.
 
-    `resize` is the length of the shorter side before the centre crop, see calibration/preprocess.py. `takes` says in
+    `resize` is the length of the shorter side before the centre crop, of a rectangle that of the box which the picture
+    covers, see calibration/preprocess.py. `takes` says in
     words what a program hands over, how many pictures at once, and what system that needs.
     """
 
@@ -55,8 +56,8 @@ class InputInfo:
 
     def __post_init__(self) -> None:
         channels = 3 if self.layout == "NHWC" else 1
-        if len(self.shape) != 4 or min(self.shape) < 1 or self.shape[channels] != 3 or self.height != self.width:
-            raise ValueError(f"input.shape {list(self.shape)} is no square {self.layout} picture of three channels")
+        if len(self.shape) != 4 or min(self.shape) < 1 or self.shape[channels] != 3:
+            raise ValueError(f"input.shape {list(self.shape)} is no {self.layout} picture of three channels")
 
     @property
     def height(self) -> int:
@@ -69,7 +70,8 @@ class InputInfo:
     def preprocess_fields(self) -> dict[str, Any]:
         """Return what `calibration.preprocess.Preprocess(**...)` needs to make this input's pixels."""
         names = ("crop_pct", "interpolation", "mean", "std")
-        return {"resolution": self.height} | {name: getattr(self, name) for name in names}
+        resolution = self.height if self.height == self.width else (self.height, self.width)
+        return {"resolution": resolution} | {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES, NUM_COMPARED_PICTURES, ConvertConfig, ConvertResult
 from edge_vit.deployment.targets import ALL, backends_of, target_names
+from edge_vit.models.names import size_of
 from edge_vit.models.sources import CHOICES
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", choices=("logits", "probabilities"), default="logits",
         help="what the file gives; apps that know nothing of a model expect probabilities (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--resolution", type=int, metavar="R", help="input side in pixels; default: as trained")
+    parser.add_argument("--resolution", metavar="R|HxW", help="input side in pixels, or both; default: as trained")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures at once (%(default)s)")
     parser.add_argument("--output-dir", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
     parser.add_argument("--explain", action="store_true", help="show in which layers int8 loses accuracy")
     parser.add_argument("--json", action="store_true", help="print the manifest; with --target all, the comparison")
@@ -155,6 +157,8 @@ def _answer(argv: list[str] | None) -> "Answer":
 
     arguments = vars(build_parser().parse_args(argv))
     as_json = arguments.pop("json")
+    if arguments["resolution"] is not None:
+        arguments["resolution"] = size_of(arguments["resolution"])
     words = sys.argv[1:] if argv is None else argv
     command = shlex.join(["python", "-m", "edge_vit.convert", *words])
     converted = api.export(ConvertConfig(**arguments, command=command), _say)

@@ -24,6 +24,8 @@ struct ModelManifest: Decodable, Sendable {
 
         /// Length of a side of the picture that the model takes.
         var side: Int { layout == "NHWC" ? shape[1] : shape[2] }
+
+        var isSquare: Bool { side == (layout == "NHWC" ? shape[2] : shape[3]) }
     }
 
     let schemaVersion: Int
@@ -42,6 +44,9 @@ struct ModelManifest: Decodable, Sendable {
         }
         guard manifest.target == "coreml" else {
             throw ClassifierError.unusable("\(manifest.model) was made for \(manifest.target), not for coreml")
+        }
+        guard manifest.input.isSquare else {
+            throw ClassifierError.unusable("\(manifest.model) takes no square pictures; this example prepares squares")
         }
         return manifest
     }

@@ -35,13 +35,14 @@ from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
 
 
-def smooth_pictures(side: int, count: int = 8) -> np.ndarray:
-    """Return pictures with detail of several sizes, uint8 (count, side, side, 3)."""
+def smooth_pictures(side: int | tuple[int, int], count: int = 8) -> np.ndarray:
+    """Return pictures with detail of several sizes, uint8 (count, H, W, 3)."""
+    height, width = (side, side) if isinstance(side, int) else side
     generator = torch.Generator().manual_seed(1)
-    total = torch.zeros(count, 3, side, side)
+    total = torch.zeros(count, 3, height, width)
     for cells in (3, 8):
         coarse = torch.rand(count, 3, cells, cells, generator=generator) * 255 / 2
-        total += nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+        total += nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
     return total.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
 
 
@@ -53,27 +54,30 @@ class Lowered:
     pictures: np.ndarray
     precision: str = "fp32"
     output: str = "logits"
+    batch: int = 1
     result: ConversionResult | None = None
     outputs: np.ndarray | None = None
 
     @classmethod
-    def from_module(cls, module: nn.Module, side: int) -> "Lowered":
+    def from_module(cls, module: nn.Module, side: int | tuple[int, int]) -> "Lowered":
         """Start from a pixel model, (1, side, side, 3) -> logits, in eval mode."""
         return cls(module=module, pictures=smooth_pictures(side))
 
     @classmethod
-    def from_variant(cls, name: str, resolution: int, num_classes: int = 10) -> "Lowered":
+    def from_variant(
+        cls, name: str, resolution: int | tuple[int, int], num_classes: int = 10, batch: int = 1
+    ) -> "Lowered":
         """Start from a fused variant with random weights."""
         model = create_model(name, num_classes=num_classes, resolution=resolution)
         randomize_(model)
         module = PixelInput(fuse(model.eval()), resolution, IMAGENET_MEAN, IMAGENET_STD).eval()
-        return cls.from_module(module, resolution)
+        return replace(cls.from_module(module, resolution), batch=batch)
 
     def int8(self) -> "Lowered":
         """Quantize, with ranges from the pictures that are compared later."""
-        graph = export_graph(self.module, torch.zeros(1, *self.pictures.shape[1:]))
+        graph = export_graph(self.module, torch.zeros(self.batch, *self.pictures.shape[1:]))
         plan = make_plan(graph)
-        ranges = round_scales_(graph, plan, calibrate(graph, plan, pixel_batches(self.pictures)))
+        ranges = round_scales_(graph, plan, calibrate(graph, plan, pixel_batches(self.pictures, self.batch)))
         return replace(self, module=quantize_graph(graph, plan, ranges), precision="int8")
 
     def probabilities(self) -> "Lowered":
@@ -92,7 +96,7 @@ class Lowered:
         spec = TARGETS[key]
         options = spec.options(Request(precision=self.precision, output=self.output, card=card))
         path = folder / f"{target}_{self.precision}{spec.suffix}"
-        example = (torch.zeros(1, *self.pictures.shape[1:]),)
+        example = (torch.zeros(self.batch, *self.pictures.shape[1:]),)
         result = importlib.import_module(spec.module).convert(self.module, example, path, options=options)
         assert result.path == path and path.exists() and result.precision == self.precision
         return replace(self, result=result)
@@ -127,13 +131,15 @@ class Lowered:
         details = self._result.details
         shift = int(details.get("input_range", (0.0, 255.0))[0])
         inputs = (self.pictures.astype(np.int16) + shift).astype(details.get("input_dtype", "uint8"))
-        outputs = np.concatenate([np.atleast_2d(call(picture[None])) for picture in inputs])
+        outputs = np.concatenate(
+            [np.atleast_2d(call(inputs[i : i + self.batch])) for i in range(0, len(inputs), self.batch)]
+        )
         return replace(self, outputs=outputs)
 
     def agrees(self, db: float) -> "Lowered":
         """Assert the signal-to-noise ratio of the file's logits against the model that it was lowered from."""
         assert self.outputs is not None, "call runs() first"
-        measured = sqnr_db(run_pixels(self.module, self.pictures), self.outputs)
+        measured = sqnr_db(run_pixels(self.module, self.pictures, self.batch), self.outputs)
         assert measured >= db, f"{measured:.1f} dB"
         return self
 

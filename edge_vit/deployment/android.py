@@ -107,6 +107,9 @@ def check(artefact: Path) -> Manifest:
     batch, side, resize = manifest.input.shape[0], manifest.input.height, manifest.input.resize
     if batch != 1:
         raise ValueError(f"{artefact} takes batches of {batch}; the app classifies one picture at a time")
+    if side != manifest.input.width:
+        size = f"{side} x {manifest.input.width}"
+        raise ValueError(f"{artefact} takes pictures of {size}; the app takes squares, convert with one --resolution")
     if side > MAX_SIDE or resize < side:
         raise ValueError(f"{artefact} wants pictures resized to {resize} and cropped to {side} pixels; that cannot be")
     if manifest.target == "executorch" and manifest.output.dtype != "float32":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from converters.manifest import ClassLabel
 from edge_vit.deployment.labels import check_count, read_labels
+from edge_vit.models.limits import Resolution
 from edge_vit.models.sources import WeightsSource, find_weights, no_ranges
 
 if TYPE_CHECKING:
@@ -12,14 +13,20 @@ if TYPE_CHECKING:
 
 
 def choose_weights(
-    name: str, choice: str, *, is_int8: bool, has_calibration: bool, resolution: int | None, takes_raw: bool = False
+    name: str,
+    choice: str,
+    *,
+    is_int8: bool,
+    has_calibration: bool,
+    resolution: Resolution | None,
+    takes_raw: bool = False,
 ) -> WeightsSource:
     """Find the weights of a conversion and check that they go with what it asks for.
 
     Args:
         choice, takes_raw: As in `find_weights`.
         has_calibration: Whether int8 ranges are to be chosen from pictures.
-        resolution: Side in pixels that is asked for; None for the weights' own.
+        resolution: Side in pixels, or height and width, that is asked for; None for the weights' own.
 
     Raises:
         ValueError: If there are none, or they do not go together.
@@ -31,7 +38,7 @@ def choose_weights(
         raise ValueError(f"{source.label} carries its ranges; leave --calib out, or give float weights")
     if source.form != "int8" and is_int8 and not has_calibration:
         raise no_ranges(source.label)
-    source.resolution_for(name, resolution)
+    source.resolution_for(name, resolution)  # type: ignore[arg-type]  # compares it alone
     _ = source.float_source  # is there
     return source
 

@@ -100,10 +100,13 @@ def _prepare(
     if config.precision != "int8" and "tflite" in dict(config.backends()):
         check_tflite_size(config.model, num_constants(float_model.module))
     calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
-    quantized = quantize(float_model, calibration, config.calib_method, say) if config.precision == "int8" else None
+    quantized = None
+    if config.precision == "int8":
+        quantized = quantize(float_model, calibration, config.calib_method, say, config.batch)
     return make_lowerable(
-        config.model, config.precision, source, float_model, quantized, calibration, pictures, config.output
-    )
+        config.model, config.precision, source, float_model, quantized, calibration, pictures,
+        output=config.output, batch=config.batch,
+    )  # fmt: skip
 
 
 def _compare(model: "Lowerable", paths: Sequence[Path], data: "ImageSet | None", most: int, say: Say) -> "Agreement":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edge_vit.deployment.sizes import LARGE_VARIANTS, check_tflite_size
 from edge_vit.deployment.targets import Output, Precision, find_backends
+from edge_vit.models.limits import Resolution
 from edge_vit.models.names import check_name, check_resolution
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class ConvertConfig:
     calib_method: Literal["mse", "percentile", "min_max"] = "mse"
     data: Path | None = None
     data_images: int = NUM_COMPARED_PICTURES
-    resolution: int | None = None
+    resolution: Resolution | None = None
+    batch: int = 1
     output: Output = "logits"
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
@@ -50,11 +52,18 @@ class ConvertConfig:
         if self.resolution is not None:
             check_resolution(self.model, self.resolution)
         targets = [target for target, _ in self.backends()]
-        for name in ("calib_images", "data_images"):
+        for name in ("calib_images", "data_images", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not allowed; use 1 or more")
         if "tflite" in targets and self.precision != "int8":
             check_tflite_size(self.model, LARGE_VARIANTS.get(self.model, 0))
+        if self.batch > 1 and "coreml" in targets:
+            raise ValueError(
+                f"--batch {self.batch} is not for coreml: an image input takes one picture; leave --batch out, and "
+                "hand several to MLModel.predictions at once"
+            )
+        if self.android is not None and self.batch > 1:
+            raise ValueError(f"--batch {self.batch} is not for the app, which classifies one picture at a time")
         if self.explain and self.precision != "int8":
             raise ValueError("--explain shows where int8 loses accuracy; add --int8")
         if self.etrecord is not None and "executorch" not in targets:

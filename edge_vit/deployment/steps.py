@@ -41,7 +41,7 @@ class Lowerable:
         card: What each file says of itself.
         output: What each file gives.
         float_module: The float model, giving that.
-        graph: What is lowered: pixels (1, R, R, 3), float, 0 to 255, to (1, classes).
+        graph: What is lowered: pixels (batch, H, W, 3), float, 0 to 255, to (batch, classes).
         float_outputs, graph_outputs: What these two say to the pictures.
     """
 
@@ -58,6 +58,7 @@ class Lowerable:
     graph: nn.Module
     float_outputs: np.ndarray
     graph_outputs: np.ndarray
+    batch: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +71,9 @@ class Converted:
     slow_path: tuple[str, ...]
 
 
-def quantize(float_model: FloatModel, calibration: Pictures | None, method: RangeMethod, say: Say) -> QuantizedModel:
+def quantize(
+    float_model: FloatModel, calibration: Pictures | None, method: RangeMethod, say: Say, batch: int = 1
+) -> QuantizedModel:
     """Make the int8 graph, with the ranges of a quantized checkpoint or of calibration pictures.
 
     Raises:
@@ -80,8 +83,8 @@ def quantize(float_model: FloatModel, calibration: Pictures | None, method: Rang
         say(f"ranges: {float_model.weights}")
     elif calibration is not None:
         say(f"calibrating on {calibration.description}")
-    batches = None if calibration is None else pixel_batches(calibration.pixels)
-    return build_quantized(float_model, batches, method)
+    batches = None if calibration is None else pixel_batches(calibration.pixels, batch)
+    return build_quantized(float_model, batches, method, batch)
 
 
 def make_lowerable(
@@ -92,7 +95,9 @@ def make_lowerable(
     quantized: QuantizedModel | None,
     calibration: Pictures | None,
     pictures: Pictures,
+    *,
     output: Output = "logits",
+    batch: int = 1,
 ) -> Lowerable:
     """Bring together what every target needs; `calibration` are the pictures that ranges were chosen from, if any."""
     module: nn.Module = float_model.module
@@ -119,7 +124,8 @@ def make_lowerable(
         float_module=module,
         graph=graph,
         float_outputs=float_outputs,
-        graph_outputs=float_outputs if quantized is None else run_pixels(graph, pictures.pixels),
+        graph_outputs=float_outputs if quantized is None else run_pixels(graph, pictures.pixels, batch),
+        batch=batch,
     )
 
 
@@ -149,7 +155,6 @@ def convert_one(
     say(f"lowering to {target}")
     path = folder / f"{model.name}_{model.precision}{spec.suffix}"
     converter = importlib.import_module(spec.module)
-    side = model.float_model.preprocess.resolution
     request = Request(
         precision=model.precision,
         card=model.card,
@@ -158,7 +163,7 @@ def convert_one(
         float_between=float_between,
         etrecord=etrecord,
     )
-    inputs = (torch.zeros(1, side, side, 3),)
+    inputs = (torch.zeros(model.batch, *model.float_model.preprocess.size, 3),)
     result = converter.convert(model.graph, inputs, path, options=spec.options(request))
     draft = _draft(model, result, backend, command)
     manifests.save(draft, path)
@@ -214,7 +219,9 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         weights=model.weights,
         classes=classes,
         input=_input_info(model.float_model, result),
-        output=manifests.OutputInfo(name=model.output, shape=(1, len(classes)), dtype="float32", kind=model.output),
+        output=manifests.OutputInfo(
+            name=model.output, shape=(model.batch, len(classes)), dtype="float32", kind=model.output
+        ),
         file=manifests.describe_file(result.path),
         operators=result.details["operators"],
         delegated_nodes=result.delegated_nodes,
@@ -236,5 +243,9 @@ def _input_info(float_model: FloatModel, result: ConversionResult) -> manifests.
         dtype=dtype, value_range=result.details.get("input_range", (0.0, 255.0)),
         color="RGB", resize=preprocess.resize, interpolation=preprocess.interpolation, crop_pct=preprocess.crop_pct,
         mean=preprocess.mean, std=preprocess.std, normalization="inside",
-        takes=f"one picture at a time: {result.details.get('takes', tensor)}",
+        takes=f"{_count(result.input_shape[0])} at a time: {result.details.get('takes', tensor)}",
     )  # fmt: skip
+
+
+def _count(pictures: int) -> str:
+    return "one picture" if pictures == 1 else f"{pictures} pictures"

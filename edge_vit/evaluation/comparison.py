@@ -145,15 +145,14 @@ def load_reference(manifest: "Manifest", source: "WeightsSource") -> Callable[["
     import torch
 
     from calibration.preprocess import Preprocess, normalise
-    from edge_vit.models import create_model, load_weights
+    from edge_vit.models.rectangles import load_model
     from edge_vit.models.weights import WithoutRandomValues
 
     assert source.checkpoint is not None
-    with WithoutRandomValues():
-        model = create_model(manifest.model, num_classes=len(manifest.classes), resolution=manifest.input.height)
-    load_weights(model, source.checkpoint)
-    model.eval()
     preprocess = Preprocess(**manifest.input.preprocess_fields())
+    with WithoutRandomValues():
+        model, _ = load_model(manifest.model, source.checkpoint, len(manifest.classes), preprocess.resolution)
+    model.eval()
 
     def call(images: "np.ndarray") -> "np.ndarray":
         with torch.inference_mode():

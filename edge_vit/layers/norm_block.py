@@ -73,7 +73,7 @@ class DeployAttention(nn.Module):
         proj: nn.Linear,
         bias: Tensor,
         functions: Functions,
-        grid: int | None = None,
+        grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.q, self.k, self.v, self.proj, self.act = q, k, v, proj, functions.act()
@@ -88,7 +88,7 @@ class DeployAttention(nn.Module):
             q = self.q(x)
         else:
             # Permuting four axes at once, where converters to channels-last formats see that nothing moves.
-            grid = x.view(x.shape[0], self.grid, self.grid, x.shape[2]).permute(0, 3, 1, 2)
+            grid = x.view(x.shape[0], *self.grid, x.shape[2]).permute(0, 3, 1, 2)
             q = self.q(grid).permute(0, 2, 3, 1).flatten(1, 2)  # (B, C', H', W') -> (B, N', C')
         q, k, v = (split_heads(t, self.num_heads) for t in (q, self.k(x), self.v(x)))
         x = merge_heads(attend(q, k, v, self.bias, self.weigh), self.num_heads)

@@ -28,7 +28,7 @@ from edge_vit.layers.attention_bias import AttentionBias
 from edge_vit.layers.conv_norm import ConvNorm, NormLinear, make_conv, make_linear
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.windows import WindowGeometry
-from edge_vit.models.limits import STEM_STRIDE, check_limits, check_square, grid_side
+from edge_vit.models.limits import STEM_STRIDE, Resolution, check_limits, check_stem, grid_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,10 +52,10 @@ class EfficientViTConfig:
     num_local: int = 2
     drop_path: float = 0.0
     num_classes: int = 1000
-    resolution: int = 224
+    resolution: Resolution = 224
 
     def __post_init__(self) -> None:
-        check_square(self.resolution)
+        check_stem(self.resolution)
         check_limits(self.num_classes, self.drop_path)
         if len(self.kernel_sizes) < max(self.num_heads):
             raise ValueError(f"{len(self.kernel_sizes)} kernel_sizes for {max(self.num_heads)} heads; give one a head")
@@ -76,9 +76,9 @@ class EfficientViTConfig:
         """Input pixels that one pixel of each stage spans."""
         return tuple(STEM_STRIDE << stage for stage in range(3))
 
-    def grid(self, stage: int) -> int:
-        """Return the side of the map in `stage`, counted from 0."""
-        return grid_side(self.resolution, stage)
+    def grid(self, stage: int) -> tuple[int, int]:
+        """Return height and width of the map in `stage`, counted from 0."""
+        return grid_of(self.resolution, stage)
 
 
 class DepthwiseResidual(nn.Module):
@@ -195,7 +195,7 @@ class CascadedGroupAttention(nn.Module):
         super().__init__()
         dim, num_heads = config.embed_dim[stage], config.num_heads[stage]
         kernel_sizes = config.kernel_sizes[:num_heads]
-        self.geometry = WindowGeometry((config.grid(stage), config.grid(stage)), config.window_size)
+        self.geometry = WindowGeometry(config.grid(stage), config.window_size)
         weigh = WEIGHTINGS[config.weighting]
         self.heads = nn.ModuleList(Head(dim // num_heads, config.key_dim, size, weigh) for size in kernel_sizes)
         self.act = nn.ReLU()
@@ -288,7 +288,7 @@ class Stage(nn.Sequential):
 
 
 class EfficientViT(nn.Module):
-    """Classify images (B, 3, R, R): logits (B, num_classes)."""
+    """Classify images (B, 3, H, W): logits (B, num_classes)."""
 
     def __init__(self, config: EfficientViTConfig) -> None:
         super().__init__()

@@ -44,11 +44,11 @@ class FeatureModel(nn.Module):
 
 
 class TokenFeatureModel(FeatureModel):
-    """The same for families whose stages work on tokens of a square grid."""
+    """The same for families whose stages work on tokens of a grid."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x, maps = self.stem(x).flatten(2).transpose(1, 2), []  # (B, C, H, W) -> (B, N, C)
         for i, stage in enumerate(self.stages):
             x = stage(x)
-            maps.append(x.transpose(1, 2).unflatten(2, (self.config.grid(i), -1)))  # (B, N, C) -> (B, C, H, W)
+            maps.append(x.transpose(1, 2).unflatten(2, self.config.grid(i)))  # (B, N, C) -> (B, C, H, W)
         return maps

@@ -26,7 +26,7 @@ from edge_vit.layers.conv_norm import ConvNorm, LinearNorm, NormLinear, make_lin
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.layers.fuse import fuse_children
 from edge_vit.layers.norm_block import EDGE, PUBLISHED, Attention, Block, DeployAttention, Functions, Mlp
-from edge_vit.models.limits import STEM_STRIDE, check_limits, check_square, grid_side
+from edge_vit.models.limits import STEM_STRIDE, Resolution, check_limits, check_stem, grid_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,10 +42,10 @@ class LeViTConfig:
     mlp_ratio: int = 2
     functions: Functions = PUBLISHED
     num_classes: int = 1000
-    resolution: int = 224
+    resolution: Resolution = 224
 
     def __post_init__(self) -> None:
-        check_square(self.resolution)
+        check_stem(self.resolution)
         check_limits(self.num_classes, self.drop_path)
 
     @property
@@ -58,9 +58,9 @@ class LeViTConfig:
         """Input pixels that one pixel of each stage spans."""
         return tuple(STEM_STRIDE << stage for stage in range(3))
 
-    def grid(self, stage: int) -> int:
-        """Return the side of the token grid in `stage`, counted from 0."""
-        return grid_side(self.resolution, stage)
+    def grid(self, stage: int) -> tuple[int, int]:
+        """Return height and width of the token grid in `stage`, counted from 0."""
+        return grid_of(self.resolution, stage)
 
 
 class DownsampleAttention(nn.Module):
@@ -80,7 +80,7 @@ class DownsampleAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, _, channels = x.shape
-        coarse = x.view(batch, self.resolution, self.resolution, channels)[:, ::2, ::2]
+        coarse = x.view(batch, *self.resolution, channels)[:, ::2, ::2]
         q = split_heads(self.q(coarse.reshape(batch, -1, channels)), self.num_heads)
         k, v = split_heads(self.kv(x), self.num_heads).split([self.key_dim, self.value_dim], dim=-1)
         x = attend(q * self.key_dim**-0.5, k, v, self.bias(), self.functions.weigh)
@@ -125,7 +125,7 @@ class Stage(nn.Sequential):
 
 
 class LeViT(nn.Module):
-    """Classify images (B, 3, R, R): logits (B, num_classes).
+    """Classify images (B, 3, H, W): logits (B, num_classes).
 
     In training mode the class head's and the distillation head's logits come as a pair; in eval mode their mean.
     """
@@ -148,9 +148,9 @@ class LeViT(nn.Module):
         """Return pooled features, (B, C_last)."""
         x = self.stem(x).permute(0, 2, 3, 1).flatten(1, 2)  # (B, C, H, W) -> (B, N, C)
         x = self.stages(x)
-        grid = self.config.grid(2)
+        height, width = self.config.grid(2)
         # Averaging a grid rather than a token list: runtimes have an int8 mean over two axes, not over one.
-        return x.view(x.shape[0], grid, grid, x.shape[2]).mean((1, 2))
+        return x.view(x.shape[0], height, width, x.shape[2]).mean((1, 2))
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         x = self.forward_features(x)
@@ -163,7 +163,7 @@ class LeViT(nn.Module):
 
 
 class DeployLeViT(nn.Module):
-    """LeViT with everything folded and one head: (B, 3, R, R) -> logits (B, num_classes)."""
+    """LeViT with everything folded and one head: (B, 3, H, W) -> logits (B, num_classes)."""
 
     def __init__(self, model: LeViT) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 import difflib
 
-from edge_vit.models.limits import check_map, check_square
+from edge_vit.models.limits import Resolution, check_map, check_stem
 
 # In the registry's order; tests/models/test_registry.py holds the two equal.
 VARIANT_NAMES = (
@@ -41,9 +41,32 @@ VARIANT_NAMES = (
 )
 
 
-def check_resolution(name: str, resolution: int) -> None:
-    """Raise ValueError if variant `name` does not take pictures of this side, in pixels."""
-    (check_map if name.startswith("fastervit") else check_square)(resolution)
+def check_resolution(name: str, resolution: Resolution) -> None:
+    """Raise ValueError if variant `name` does not take pictures of this size, in pixels."""
+    if not name.startswith("fastervit"):
+        check_stem(resolution)
+        return
+    check_map(resolution)
+    has_windows = name.endswith("_any_res") or "_21k_" in name  # others take theirs from a square map
+    if not has_windows and not isinstance(resolution, int):
+        raise ValueError(
+            f"resolution {resolution} is no square, {name} takes no other; use one side, or an any_res variant"
+        )
+
+
+def size_of(text: str) -> Resolution:
+    """Return 224 for "224" and "224x224", (576, 960) for "576x960".
+
+    Raises:
+        ValueError: If the text is neither.
+    """
+    try:
+        sides = [int(part) for part in text.split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise ValueError(f"resolution {text!r} is not allowed; use a side or height and width, as in 224 or 576x960")
+    return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
 
 
 def check_name(name: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edge_vit.models import efficientvit, fastervit, levit
 from edge_vit.models.features import FeatureModel, TokenFeatureModel
+from edge_vit.models.limits import sides_of
 from edge_vit.models.names import check_name
 
 
@@ -21,7 +22,6 @@ class ModelSpec:
         build: config -> model in its training form.
         remap: (state dict, config) -> state dict in this project's names.
         features: What `features_only` builds.
-        takes_rectangles: Whether a resolution may be height and width.
     """
 
     name: str
@@ -30,7 +30,6 @@ class ModelSpec:
     build: Callable[[Any], nn.Module]
     remap: Callable[[dict[str, Tensor], Any], dict[str, Tensor]]
     features: type[FeatureModel] = FeatureModel
-    takes_rectangles: bool = False
 
 
 _FAMILIES: tuple[tuple[Mapping[str, Any], dict[str, Any]], ...] = (
@@ -49,12 +48,7 @@ _FAMILIES: tuple[tuple[Mapping[str, Any], dict[str, Any]], ...] = (
     ),
     (
         fastervit.FASTERVIT_VARIANTS,
-        {
-            "family": "fastervit",
-            "build": fastervit.FasterViT,
-            "remap": fastervit.remap_checkpoint,
-            "takes_rectangles": True,
-        },
+        {"family": "fastervit", "build": fastervit.FasterViT, "remap": fastervit.remap_checkpoint},
     ),
 )
 
@@ -104,8 +98,8 @@ def create_model(
     In eval mode it maps images (B, 3, resolution, resolution) to float logits (B, num_classes).
 
     Args:
-        resolution: Side of the images in pixels, or height and width in families that take rectangles; None for the
-            variant's own, 224 unless its name says otherwise.
+        resolution: Side of the images in pixels, or height and width; None for the variant's own, 224 unless its name
+            says otherwise.
         features_only: Leave the head off and return every stage's map; `feature_info` names their channels and strides.
 
     Raises:
@@ -114,8 +108,6 @@ def create_model(
     spec = get_spec(name)
     if resolution is None:
         resolution = spec.config.resolution
-    elif not isinstance(resolution, int) and not spec.takes_rectangles:
-        raise ValueError(f"resolution {resolution} is not allowed for {name}; give one number, the side of a square")
     model = spec.build(dataclasses.replace(spec.config, num_classes=num_classes, resolution=resolution))
     if features_only:
         model = spec.features(model)
@@ -125,5 +117,4 @@ def create_model(
 
 def image_size(model: nn.Module) -> tuple[int, int]:
     """Return height and width in pixels of the images that `model`, in either form, takes."""
-    resolution: Any = model.config.resolution  # type: ignore[union-attr]
-    return (resolution, resolution) if isinstance(resolution, int) else resolution
+    return sides_of(model.config.resolution)  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """From weights to the graph that every converter lowers."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,10 @@ from calibration.preprocess import Preprocess
 from calibration.ranges import RangeMethod
 from edge_vit.layers.fuse import fuse
 from edge_vit.layers.pixel_input import PixelInput
-from edge_vit.models import create_model, load_weights
+from edge_vit.models import create_model
+from edge_vit.models.limits import Resolution
 from edge_vit.models.published import PUBLISHED
+from edge_vit.models.rectangles import load_model
 from edge_vit.models.sources import WeightsSource, no_ranges
 from edge_vit.models.weights import WithoutRandomValues, randomize_
 from edge_vit.quantization.checkpoint import load_into_graph_, ranges_from
@@ -58,7 +59,7 @@ class QuantizedModel:
     """The qdq graph and what it was made from.
 
     Attributes:
-        graph: Takes and gives what `FloatModel.module` does, at batch one.
+        graph: Takes and gives what `FloatModel.module` does, at a fixed batch.
         precision: "int8_qat" when the ranges were trained, "int8_ptq" when they were calibrated.
     """
 
@@ -69,27 +70,27 @@ class QuantizedModel:
     summary: dict[str, Any]
 
 
-def build_float(name: str, source: WeightsSource, resolution: int | None) -> FloatModel:
+def build_float(name: str, source: WeightsSource, resolution: Resolution | None) -> FloatModel:
     """Create, load and fuse a variant.
 
     Args:
-        resolution: Side of the pictures in pixels; None for the one that the weights were made for.
+        resolution: Side of the pictures in pixels, or height and width; None for what the weights were made for.
 
     Raises:
         ValueError: If the weights do not fit the variant or the resolution.
     """
     notes: list[str] = []
     classes = source.metadata.get("classes") or _nameless_classes(source)
-    side = source.resolution_for(name, resolution)
-    with contextlib.nullcontext() if source.form == "random" else WithoutRandomValues():
-        model = create_model(name, num_classes=len(classes), resolution=side)
+    side = source.resolution_for(name, resolution)  # type: ignore[arg-type]
     crop_pct = 1.0
     if source.form == "random":
+        model = create_model(name, num_classes=len(classes), resolution=side)
         randomize_(model)
         notes.append("weights are random: for measuring speed, not for classifying")
     else:
         assert source.float_source.checkpoint is not None
-        report = load_weights(model, source.float_source.checkpoint)
+        with WithoutRandomValues():
+            model, report = load_model(name, source.float_source.checkpoint, len(classes), side)
         notes += [*report.notes, f"weights: {source.float_source.label} ({report.naming} names)"]
         if report.resized:
             notes.append(f"{len(report.resized)} position tables resampled to resolution {side}")
@@ -110,12 +111,13 @@ def build_float(name: str, source: WeightsSource, resolution: int | None) -> Flo
 
 
 def build_quantized(
-    float_model: FloatModel, batches: Iterable[Tensor] | None, method: RangeMethod = "mse"
+    float_model: FloatModel, batches: Iterable[Tensor] | None, method: RangeMethod = "mse", batch: int = 1
 ) -> QuantizedModel:
     """Make the qdq graph: from a quantized checkpoint, or from float weights and calibration pixels.
 
     Args:
-        batches: Pixels (1, R, R, 3), float; needed for float weights, ignored for a quantized checkpoint.
+        batches: Pixels (batch, H, W, 3), float; needed for float weights, ignored for a quantized checkpoint.
+        batch: How many pictures the graph takes at once.
 
     Raises:
         ValueError: If ranges are neither stored nor can be calibrated.
@@ -123,8 +125,7 @@ def build_quantized(
     integers = float_model.integers
     if integers is None and batches is None:
         raise no_ranges(float_model.weights)
-    side = float_model.preprocess.resolution
-    graph = export_graph(float_model.module, torch.zeros(1, side, side, 3))
+    graph = export_graph(float_model.module, torch.zeros(batch, *float_model.preprocess.size, 3))
     plan = make_plan(graph)
     summary: dict[str, Any] = {
         "weights": "int8, symmetric, one scale an output channel",
@@ -150,16 +151,22 @@ def num_constants(module: nn.Module) -> int:
     return sum(tensor.numel() for tensors in (module.parameters(), module.buffers()) for tensor in tensors)
 
 
-def run_pixels(module: Callable[[Tensor], Tensor], pixels: np.ndarray) -> np.ndarray:
-    """Run a pixel model one picture at a time: uint8 (N, R, R, 3) -> logits (N, classes), float32."""
+def run_pixels(module: Callable[[Tensor], Tensor], pixels: np.ndarray, batch: int = 1) -> np.ndarray:
+    """Run a pixel model, `batch` pictures at a time: uint8 (N, H, W, 3) -> logits (N, classes), float32.
+
+    The last pictures are filled up with copies of the last one.
+    """
     with torch.no_grad():
-        outputs = [module(torch.from_numpy(image[None]).float()) for image in pixels]
-    return torch.cat(outputs).numpy()
+        outputs = [module(images) for images in pixel_batches(pixels, batch)]
+    return torch.cat(outputs)[: len(pixels)].numpy()
 
 
-def pixel_batches(pixels: Sequence[np.ndarray] | np.ndarray) -> Iterable[Tensor]:
-    """Yield calibration inputs, (1, R, R, 3) float, from uint8 pictures."""
-    return (torch.from_numpy(np.ascontiguousarray(image))[None].float() for image in pixels)
+def pixel_batches(pixels: Sequence[np.ndarray] | np.ndarray, batch: int = 1) -> Iterable[Tensor]:
+    """Yield inputs, (batch, H, W, 3) float, from uint8 pictures; the last is filled up with copies of the last one."""
+    for start in range(0, len(pixels), batch):
+        images = [np.asarray(image) for image in pixels[start : start + batch]]
+        images += images[-1:] * (batch - len(images))
+        yield torch.from_numpy(np.stack(images)).float()
 
 
 def _all_ranges(plan: Plan, ranges: dict[str, QParams]) -> dict[str, QParams]:

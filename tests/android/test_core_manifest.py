@@ -90,10 +90,6 @@ FAULTS = {
     "wrong kind of output": (
         lambda d: d["output"].update(kind="boxes"), "output.kind is 'boxes'; allowed are logits, probabilities",
     ),
-    "no square": (
-        lambda d: d["input"].update(shape=[1, 32, 16, 3]),
-        "input.shape [1, 32, 16, 3] is no square NHWC picture of three channels",
-    ),
 }  # fmt: skip
 
 
@@ -109,6 +105,10 @@ def test_faults_read_alike_in_python_and_in_the_app(fault, read, make_model):
 
 
 OWN_FAULTS = {
+    "no square": (
+        lambda d: d["input"].update(shape=[1, 32, 16, 3]),
+        "input.shape [1, 32, 16, 3] is no square NHWC picture of three channels",
+    ),
     "fewer labels": (lambda d: d["classes"].pop(), "3 classes for an output of 4 values"),
     "batch": (lambda d: d["input"].update(shape=[2, 32, 32, 3]), "input.shape [2, 32, 32, 3] is a batch; this app"),
     "resize below size": (lambda d: d["input"].update(resize=8), "input.resize is 8 for pictures of 32 pixels a side"),

@@ -112,7 +112,7 @@ def test_saved_manifest_is_found_and_checked(artefact):
         (edited(verification=None), "verification_reason must say why verification is null"),
         (edited(verification_reason="none"), "verification_reason must say why verification is null, and only then"),
         (edited(classes=[]), r"0 classes for an output of shape \[1, 2\]"),
-        (edited(input__shape=[1, 3, 160, 160]), r"input\.shape \[1, 3, 160, 160\] is no square NHWC picture"),
+        (edited(input__shape=[1, 3, 160, 160]), r"input\.shape \[1, 3, 160, 160\] is no NHWC picture"),
     ],
 )
 def test_damage_is_named(text, message):

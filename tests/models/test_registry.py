@@ -7,7 +7,7 @@ import torch
 
 import edge_vit
 from edge_vit.models.levit import LEVIT_VARIANTS
-from edge_vit.models.names import VARIANT_NAMES, check_resolution
+from edge_vit.models.names import VARIANT_NAMES, check_resolution, size_of
 from edge_vit.models.registry import create_model, get_spec, image_size, list_models, merge_variants
 
 
@@ -57,11 +57,27 @@ def test_one_name_in_two_families_is_refused():
         merge_variants(families)
 
 
-def test_rectangles_only_where_the_family_takes_them():
+@pytest.mark.parametrize("name", ["levit_128s", "efficientvit_m0", "fastervit_0_any_res", "fastervit_4_21k_384"])
+def test_rectangles(name):
+    check_resolution(name, (192, 384))
     with torch.device("meta"):
-        assert image_size(create_model("fastervit_0_any_res", resolution=(192, 384))) == (192, 384)
-    with pytest.raises(ValueError, match=r"resolution \(192, 384\) is not allowed for levit_128s; give one number"):
-        create_model("levit_128s", resolution=(192, 384))
+        model = create_model(name, resolution=(192, 384)).eval()
+        assert image_size(model) == (192, 384)
+        assert model(torch.zeros(2, 3, 192, 384)).shape == (2, 1000)
+        maps = create_model(name, resolution=(192, 384), features_only=True).eval()
+        for info, found in zip(maps.feature_info, maps(torch.zeros(1, 3, 192, 384)), strict=True):
+            assert found.shape == (1, info.channels, -(-192 // info.stride), -(-384 // info.stride))
+
+
+@pytest.mark.parametrize("name", ["fastervit_0", "fastervit_edge_0"])
+def test_windows_of_a_square_take_no_rectangle(name):
+    for refuse in (check_resolution, lambda name, size: create_model(name, resolution=size)):
+        with pytest.raises(ValueError, match=r"resolution \(192, 384\) is no square"):
+            refuse(name, (192, 384))
+
+
+def test_sizes_are_read():
+    assert [size_of(text) for text in ("224", "224x224", "576x960", "0")] == [224, 224, (576, 960), 0]
 
 
 def test_a_variant_has_its_own_resolution():
