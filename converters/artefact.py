@@ -84,7 +84,10 @@ def check_artefact(path: str | Path, threads: int = 1) -> Manifest:
         raise ValueError(f"{path}: no runtime here runs '{path.suffix}' files; known are {known}")
     if threads < 1:
         raise ValueError(f"threads {threads} is not allowed; use 1 or more")
-    return load_for(path)
+    manifest = load_for(path)
+    if manifest.features:
+        raise ValueError(f"{path}: gives feature maps, no classes; convert without --features")
+    return manifest
 
 
 def load_artefact(manifest: Manifest, path: str | Path, threads: int = 1) -> Artefact:
@@ -98,6 +101,35 @@ def load_artefact(manifest: Manifest, path: str | Path, threads: int = 1) -> Art
     module, function = RUNNERS[path.suffix].split(":")
     load = getattr(importlib.import_module(module), function)
     return Artefact(manifest, load(path, threads))
+
+
+def run_maps(path: str | Path, images: np.ndarray, threads: int = 1) -> tuple[np.ndarray, ...]:
+    """Run the file of a backbone.
+
+    Args:
+        images: RGB pixels, (N, H, W, 3), uint8; H and W as the manifest says.
+
+    Returns:
+        Every map in the order of the manifest's `features`, (N, C, h, w), float32.
+
+    Raises:
+        ValueError: If artefact and manifest do not belong together, or it gives other maps than its manifest says.
+        ImportError: If the runtime is not installed; the message names the extra.
+    """
+    path = Path(path)
+    manifest = load_for(path)
+    run = importlib.import_module(RUNNERS[path.suffix].split(":")[0]).load_all(path, threads)
+    step, inputs = manifest.input.shape[0], to_input(images, manifest.input)
+    rows = []
+    for start in range(0, len(inputs), step):
+        batch = inputs[start : start + step]
+        rows.append(run(np.concatenate([batch, batch[-1:].repeat(step - len(batch), 0)])))
+    maps = tuple(np.concatenate(parts)[: len(images)].astype(np.float32) for parts in zip(*rows, strict=True))
+    shapes = [found.shape[1:] for found in maps]
+    wanted = [entry.shape[1:] for entry in manifest.features]
+    if shapes != wanted:
+        raise ValueError(f"{path.name} gives maps of {shapes}, its manifest says {wanted}; convert again")
+    return maps
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

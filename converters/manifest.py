@@ -76,12 +76,28 @@ class InputInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputInfo:
-    """What comes out: logits, or probabilities that add up to 1."""
+    """What comes out: logits, probabilities that add up to 1, or a backbone's last map; `features` names all maps."""
 
     name: str
     shape: tuple[int, ...]
     dtype: Literal["float32", "float16", "int8", "uint8"]
-    kind: Literal["logits", "probabilities"]
+    kind: Literal["logits", "probabilities", "features"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureMap:
+    """One output of a backbone, float; a pixel of it spans `stride` pixels of the picture.
+
+    `sqnr_db` is the file against the float model, on the pictures of `verification`; null before it is verified.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    layout: Literal["NCHW"]
+    dtype: Literal["float32"]
+    channels: int
+    stride: int
+    sqnr_db: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +129,11 @@ class OperatorsInfo:
 class Verification:
     """The artefact's outputs against torch's on the same inputs; `data` says on what.
 
-    `sqnr_db` is finite: equal outputs count as `MAX_SQNR_DB`.
+    `sqnr_db` is finite: equal outputs count as `MAX_SQNR_DB`. Of several outputs it is the lowest; these have no top-1.
     """
 
     sqnr_db: float
-    top1_agreement: float
+    top1_agreement: float | None
     num_images: int
     data: str
 
@@ -143,6 +159,7 @@ class Manifest:
     quantization: dict[str, Any] = field(default_factory=dict)
     tool_versions: dict[str, str] = field(default_factory=dict)
     command: str
+    features: tuple[FeatureMap, ...] = field(default=(), metadata=_MAY_BE_ABSENT)
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -150,7 +167,9 @@ class Manifest:
             raise ValueError(_other_schema(self.schema_version))
         if (self.verification is None) != (self.verification_reason is not None):
             raise ValueError("verification_reason must say why verification is null, and only then")
-        if self.output.shape[-1] != len(self.classes):
+        if (self.output.kind == "features") != bool(self.features):
+            raise ValueError(f"{len(self.features)} feature maps for an output of kind {self.output.kind}")
+        if not self.features and self.output.shape[-1] != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes for an output of shape {list(self.output.shape)}")
 
     def to_json(self) -> str:

@@ -44,14 +44,19 @@ def create(name: str, num_classes: int = 1000, resolution: "int | tuple[int, int
 
 
 def load(
-    name: str, weights: str = "auto", resolution: int | None = None, *, quantized: bool = False, raw: bool = False
+    name: str,
+    weights: str = "auto",
+    resolution: "int | tuple[int, int] | None" = None,
+    *,
+    quantized: bool = False,
+    raw: bool = False,
 ) -> "FloatModel":
-    """Load a variant in its deploy form: from pixels (B, R, R, 3), float, 0 to 255, to logits (B, classes).
+    """Load a variant in its deploy form: from pixels (B, H, W, 3), float, 0 to 255, to logits (B, classes).
 
     Args:
         weights: "auto" (embedded, else published), "embedded", "imagenet" (published), "random", "hf:ORG/NAME" with
             "@REVISION" or ":FILE" where wanted, or the path of a checkpoint or of a Hugging Face folder.
-        resolution: Side of the pictures in pixels; None for the one that the weights were made for.
+        resolution: Side of the pictures in pixels, or height and width; None for what the weights were made for.
         quantized: With "auto" or "embedded", take the checkpoint that carries int8 weights and ranges, for `quantize`.
         raw: Of a file that holds raw and averaged weights, take the raw ones.
 

@@ -20,6 +20,7 @@ from edge_vit.models.names import size_of
 from edge_vit.models.sources import CHOICES
 
 if TYPE_CHECKING:
+    from converters.manifest import FeatureMap
     from edge_vit.console.answer import Answer
     from edge_vit.deployment.request import ConvertedSet
 
@@ -55,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", choices=("logits", "probabilities"), default="logits",
         help="what the file gives; apps that know nothing of a model expect probabilities (%(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--features", action="store_true", help="the stages' maps in place of classes, for detectors and segmenters"
+    )
     parser.add_argument("--resolution", metavar="R|HxW", help="input side in pixels, or both; default: as trained")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures at once (%(default)s)")
     parser.add_argument("--output-dir", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
@@ -115,8 +119,9 @@ def report(result: ConvertResult) -> list[str]:
         f"  operators      {counted}{quantize}",
         f"  float islands  {len(operators.float_islands)}" + _some(operators.float_islands),
         *_delegation(result),
-        f"  verified       {verification.sqnr_db:.1f} dB and {100 * verification.top1_agreement:.1f}% same top-1 "
-        f"against float, {result.sqnr_to_graph_db:.1f} dB against its own graph, on {verification.data}",
+        *(_map(entry) for entry in manifest.features),
+        f"  verified       {verification.sqnr_db:.1f} dB{_top1(verification.top1_agreement)} against float, "
+        f"{result.sqnr_to_graph_db:.1f} dB against its own graph, on {verification.data}",
         f"  manifest       {result.manifest_path}",
     ]
     if result.android:
@@ -125,6 +130,14 @@ def report(result: ConvertResult) -> list[str]:
         lines.append("  signal to quantization noise by layer, in dB; the largest losses first:")
         lines += [f"    {loss:6.1f}  {name}" for name, loss in result.layers[:10]]
     return lines
+
+
+def _map(entry: "FeatureMap") -> str:
+    return f"  {entry.name:<14} {list(entry.shape)}, stride {entry.stride}: {entry.sqnr_db:.1f} dB against float"
+
+
+def _top1(agreement: float | None) -> str:
+    return "" if agreement is None else f" and {100 * agreement:.1f}% same top-1"
 
 
 def _delegation(result: ConvertResult) -> list[str]:
@@ -168,8 +181,10 @@ def _answer(argv: list[str] | None) -> "Answer":
 def _lines(converted: "ConvertedSet", as_json: bool) -> list[str]:
     """Return what is printed: the manifest or the summary of one file; of several also how they compare."""
     if converted.agreement is None:
-        (result,) = converted.results
-        return [result.manifest.to_json()] if as_json else report(result)
+        if as_json and len(converted.results) > 1:  # backbones, which are not compared
+            return [json.dumps([dataclasses.asdict(r.manifest) for r in converted.results], indent=2, allow_nan=False)]
+        results = converted.results
+        return [results[0].manifest.to_json()] if as_json else [line for one in results for line in report(one)]
     if as_json:
         return [json.dumps(dataclasses.asdict(converted.agreement), indent=2, allow_nan=False)]
     from edge_vit.deployment.agreement import table

@@ -53,7 +53,7 @@ class Lowered:
     module: nn.Module
     pictures: np.ndarray
     precision: str = "fp32"
-    output: str = "logits"
+    outputs_named: tuple[str, ...] = ("logits",)
     batch: int = 1
     result: ConversionResult | None = None
     outputs: np.ndarray | None = None
@@ -82,7 +82,7 @@ class Lowered:
 
     def probabilities(self) -> "Lowered":
         """End in a softmax; of an int8 graph it stays outside of the integers."""
-        return replace(self, module=ends_in_softmax(self.module), output="probabilities")
+        return replace(self, module=ends_in_softmax(self.module), outputs_named=("probabilities",))
 
     def to(
         self,
@@ -94,7 +94,7 @@ class Lowered:
         """Write the file; `backend` is the target's first by default."""
         key = next(k for k in TARGETS if k[0] == target and backend in (None, k[1]))
         spec = TARGETS[key]
-        options = spec.options(Request(precision=self.precision, output=self.output, card=card))
+        options = spec.options(Request(precision=self.precision, outputs=self.outputs_named, card=card))
         path = folder / f"{target}_{self.precision}{spec.suffix}"
         example = (torch.zeros(self.batch, *self.pictures.shape[1:]),)
         result = importlib.import_module(spec.module).convert(self.module, example, path, options=options)

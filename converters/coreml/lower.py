@@ -22,7 +22,7 @@ from converters.card import ModelCard
 from converters.coreml.inspect import summarise
 from converters.coreml.mil.interpreter import MilModel, load
 from converters.coreml.mil.messages import missing_coremltools
-from converters.coreml.run import scores
+from converters.coreml.run import outputs_of
 from converters.manifest import describe_file
 from converters.passes import graph as passes
 from converters.passes.clamps import drop_implied_clamps_
@@ -45,13 +45,13 @@ class CoreMLOptions:
     Attributes:
         float_precision: In which float operators compute. The Neural Engine runs fp16 alone; scales of an int8 graph
             are then fp16 numbers too.
-        output: What the model gives; its probabilities are then all that comes out, by label.
+        outputs: The names of what the model gives, in order. Probabilities with labels come by label, and alone.
         card: What Xcode shows. With labels the file is a classifier.
         metadata: Further texts, kept with the model.
     """
 
     float_precision: Literal["fp16", "fp32"] = "fp16"
-    output: Literal["logits", "probabilities"] = "logits"
+    outputs: tuple[str, ...] = ("logits",)
     card: ModelCard = ModelCard()  # noqa: RUF009, it is frozen
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -93,7 +93,7 @@ def convert(
     labels = options.card.labels
     if labels:
         _check_labels(graph, len(labels))
-        if options.output == "logits":
+        if options.outputs == ("logits",):
             _add_probabilities_(graph)
     planar = example.permute(0, 3, 1, 2).contiguous()
     converted = _lower(graph, planar, bias, options)
@@ -103,7 +103,7 @@ def convert(
             converted.save(str(temporary))
         (temporary / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)  # no part of the format
         program = load(temporary)
-        _check(program, model, example, MIN_SQNR_DB[precision])
+        _check(program, model, example, options.outputs, MIN_SQNR_DB[precision])
     file = describe_file(output_path)
     kinds = program.operator_counts()
     return ConversionResult(
@@ -256,7 +256,7 @@ def _lower(graph: GraphModule, planar: Tensor, bias: tuple[float, float, float],
         import coremltools as ct
 
         precisions = {"fp16": ct.precision.FLOAT16, "fp32": ct.precision.FLOAT32}
-        card, classifier, names = options.card, None, [options.output]
+        card, classifier, names = options.card, None, list(options.outputs)
         if card.labels:
             names = list(dict.fromkeys([*names, "probabilities"]))
             classifier = ct.ClassifierConfig(list(card.labels), predicted_probabilities_output="probabilities")
@@ -308,11 +308,13 @@ def _pipeline(ct: Any) -> Any:
     return pipeline
 
 
-def _check(program: MilModel, model: nn.Module, example: Tensor, min_sqnr_db: float) -> None:
+def _check(program: MilModel, model: nn.Module, example: Tensor, names: tuple[str, ...], min_sqnr_db: float) -> None:
     """Evaluate the program on seeded pixels and compare with torch."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, tuple(example.shape), generator=generator).to(torch.uint8)
     with torch.no_grad():
         expected = model(pixels.float())
-    outputs = scores(program.predict({"image": pixels.numpy()}))
-    require_sqnr(".mlpackage", expected.numpy(), outputs, min_sqnr_db)
+    outputs = outputs_of(program.predict({"image": pixels.numpy()}), names)
+    wanted = (expected,) if isinstance(expected, Tensor) else tuple(expected)
+    for found, one in zip(outputs, wanted, strict=True):
+        require_sqnr(".mlpackage", one.numpy(), found, min_sqnr_db)

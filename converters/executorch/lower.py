@@ -189,16 +189,18 @@ def _partitioner_configs() -> list[Any]:
 
 def _check(path: Path, model: nn.Module, example: Tensor, grid: tuple[float, int] | None, min_sqnr_db: float) -> None:
     """Run the file on seeded pixels and compare with torch."""
-    from converters.executorch.run import load
+    from converters.executorch.run import load_all
 
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, tuple(example.shape), generator=generator).float()
     scale, zero_point = grid or (1.0, 0)
     fed = pixels if grid is None else (pixels / scale + zero_point).round().clamp(-128, 127)
-    outputs = load(path, 1)(fed.to(example.dtype).numpy())
+    outputs = load_all(path, 1)(fed.to(example.dtype).numpy())
     with torch.no_grad():
         expected = model(pixels)
-    require_sqnr(".pte", expected.numpy(), outputs, min_sqnr_db)
+    wanted = (expected,) if isinstance(expected, Tensor) else tuple(expected)
+    for found, one in zip(outputs, wanted, strict=True):
+        require_sqnr(".pte", one.numpy(), found, min_sqnr_db)
 
 
 def _details(inspection: PteInspection) -> dict[str, Any]:

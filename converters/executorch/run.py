@@ -21,6 +21,19 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
         ValueError: If the file is damaged, or has more than one input or output.
         ImportError: If ExecuTorch is not installed.
     """
+    call, num_outputs = _open(path, threads)
+    if num_outputs != 1:
+        raise ValueError(f"{path}: has 1 inputs and {num_outputs} outputs; a classifier has one of each")
+    return lambda array: call(array)[0]
+
+
+def load_all(path: Path, threads: int) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+    """Open a file of any number of outputs, which come in its order; otherwise as `load`."""
+    return _open(path, threads)[0]
+
+
+def _open(path: Path, threads: int) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, ...]], int]:
+    """Return how to run a file of one input, and its number of outputs."""
     try:
         with quiet(), quiet_native():
             from executorch.extension.pybindings import portable_lib
@@ -45,11 +58,12 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
         raise ValueError(f"{path}: ExecuTorch cannot load it ({str(e).splitlines()[0]})") from e
     assert method is not None
     counts = method.metadata.num_inputs(), method.metadata.num_outputs()
-    if counts != (1, 1):
+    if counts[0] != 1:
         raise ValueError(f"{path}: has {counts[0]} inputs and {counts[1]} outputs; a classifier has one of each")
 
-    def call(array: np.ndarray, _kept_alive: object = program) -> np.ndarray:  # a method does not hold its program
-        (output,) = method.execute([torch.from_numpy(np.ascontiguousarray(array))])
-        return output.numpy().copy()
+    def call(array: np.ndarray, _kept_alive: object = program) -> tuple[np.ndarray, ...]:
+        # A method does not hold its program.
+        outputs = method.execute([torch.from_numpy(np.ascontiguousarray(array))])
+        return tuple(output.numpy().copy() for output in outputs)
 
-    return call
+    return call, counts[1]

@@ -35,12 +35,12 @@ class TFLiteOptions:
 
     Attributes:
         half_precision: Store the constants of a float graph in fp16; kernels compute in float32.
-        output: What the model gives, and the name of its output.
+        outputs: The names of what the model gives, in order.
         card: What the file says of itself in its TFLite Metadata.
     """
 
     half_precision: bool = False
-    output: Literal["logits", "probabilities"] = "logits"
+    outputs: tuple[str, ...] = ("logits",)
     card: ModelCard = ModelCard()  # noqa: RUF009, it is frozen
 
 
@@ -80,8 +80,8 @@ def convert_through(
     stored: Literal["int8", "fp16"] | None = "int8" if is_quantized else "fp16" if options.half_precision else None
     flatbuffer, tool_versions = backend(model, example_inputs)
     card = options.card
-    metadata = make_metadata(card, INPUT_NAME, (options.output,))
-    edited = edit_model(flatbuffer, stored_constants=stored, output=options.output, metadata=metadata)
+    metadata = make_metadata(card, INPUT_NAME, options.outputs)
+    edited = edit_model(flatbuffer, stored_constants=stored, outputs=options.outputs, metadata=metadata)
     edited = append_labels(edited, card.labels)
     with written_whole(output_path) as temporary:
         temporary.write_bytes(edited)

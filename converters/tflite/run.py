@@ -14,22 +14,43 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
         ValueError: If the file is damaged, or has more than one input or output.
         ImportError: If neither runtime is installed.
     """
+    interpreter = _open(path, threads)
+    outputs = interpreter.get_output_details()
+    if len(outputs) != 1:
+        raise ValueError(f"{path}: has 1 inputs and {len(outputs)} outputs; a classifier has one of each")
+    call = _caller(interpreter, outputs)
+    return lambda array: call(array)[0]
+
+
+def load_all(path: Path, threads: int) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+    """Open a file of any number of outputs, which come in its order; otherwise as `load`."""
+    interpreter = _open(path, threads)
+    return _caller(interpreter, interpreter.get_output_details())
+
+
+def _open(path: Path, threads: int) -> Any:
     try:
         interpreter = _interpreter_class()(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as e:
         raise ValueError(f"{path}: LiteRT cannot load it ({str(e).splitlines()[0]})") from e
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1:
+    if len(inputs) != 1:
         raise ValueError(f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each")
-    source, target = inputs[0]["index"], outputs[0]["index"]
-    scale, zero_point = outputs[0]["quantization"]
+    return interpreter
 
-    def call(array: np.ndarray) -> np.ndarray:
+
+def _caller(interpreter: Any, outputs: list[dict[str, Any]]) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+    source = interpreter.get_input_details()[0]["index"]
+
+    def read(output: dict[str, Any]) -> np.ndarray:
+        raw, (scale, zero_point) = interpreter.get_tensor(output["index"]), output["quantization"]
+        return (raw.astype(np.float32) - zero_point) * scale if raw.dtype.kind in "iu" else raw
+
+    def call(array: np.ndarray) -> tuple[np.ndarray, ...]:
         interpreter.set_tensor(source, array)
         interpreter.invoke()
-        raw = interpreter.get_tensor(target)
-        return (raw.astype(np.float32) - zero_point) * scale if raw.dtype.kind in "iu" else raw
+        return tuple(read(output) for output in outputs)
 
     return call
 

@@ -104,6 +104,8 @@ def check(artefact: Path) -> Manifest:
     manifest = load_for(artefact)
     if manifest.target not in TARGETS:
         raise ValueError(f"{artefact} was made for {manifest.target}; the app runs {' and '.join(TARGETS)}")
+    if manifest.features:
+        raise ValueError(f"{artefact} gives feature maps; the app classifies, convert without --features")
     batch, side, resize = manifest.input.shape[0], manifest.input.height, manifest.input.resize
     if batch != 1:
         raise ValueError(f"{artefact} takes batches of {batch}; the app classifies one picture at a time")

@@ -61,7 +61,8 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
             made.append((converted, time.perf_counter() - started))
             started = time.perf_counter()
         paths = [converted.path for converted, _ in made]
-        agreement = _compare(model, paths, data, config.data_images, say) if config.target == ALL else None
+        is_compared = config.target == ALL and not config.features
+        agreement = _compare(model, paths, data, config.data_images, say) if is_compared else None
         layers = explain(model) if config.explain else ()
         files.publish(paths)
     notes = model.float_model.notes
@@ -91,7 +92,7 @@ def _prepare(
     from edge_vit.quantization.pipeline import build_float, num_constants
 
     say(f"{config.model}: {source.label}")
-    float_model = build_float(config.model, source, config.resolution)
+    float_model = build_float(config.model, source, config.resolution, features_only=config.features)
     if config.labels is not None:
         check_count(labels, len(float_model.classes), config.labels)
         float_model = replace(float_model, classes=name_classes(float_model.classes, labels))

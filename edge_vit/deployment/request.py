@@ -40,6 +40,7 @@ class ConvertConfig:
     resolution: Resolution | None = None
     batch: int = 1
     output: Output = "logits"
+    features: bool = False
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
     android: Path | None = None
@@ -64,12 +65,26 @@ class ConvertConfig:
             )
         if self.android is not None and self.batch > 1:
             raise ValueError(f"--batch {self.batch} is not for the app, which classifies one picture at a time")
+        if self.features:
+            self._check_features()
         if self.explain and self.precision != "int8":
             raise ValueError("--explain shows where int8 loses accuracy; add --int8")
         if self.etrecord is not None and "executorch" not in targets:
             raise ValueError(f"--etrecord is ExecuTorch's; {self.target} writes none")
         if self.android is not None and targets == ["coreml"]:
             raise ValueError("--android takes what Android runs, tflite or executorch; coreml is for Apple's systems")
+
+    def _check_features(self) -> None:
+        asked = {
+            "--labels": self.labels is not None,
+            "--output probabilities": self.output != "logits",
+            "--explain": self.explain,
+            "--android": self.android is not None,
+        }
+        if wrong := [flag for flag, is_given in asked.items() if is_given]:
+            raise ValueError(f"--features gives no classes and does not go with {wrong[0]}; leave one of them out")
+        if self.backend == "onnx2tf":
+            raise ValueError("--features needs the backend litert-torch; leave --backend onnx2tf out")
 
     def backends(self) -> tuple[tuple[str, str], ...]:
         """Return the keys of TARGETS that are asked for."""

@@ -13,7 +13,7 @@ from torch import nn
 from calibration.preprocess import Preprocess
 from calibration.ranges import RangeMethod
 from converters import manifest as manifests
-from converters.artefact import open_artefact
+from converters.artefact import open_artefact, run_maps
 from converters.card import ModelCard
 from converters.manifest import Manifest
 from converters.passes.softmax import ends_in_softmax
@@ -23,9 +23,10 @@ from edge_vit.deployment.pictures import Pictures, calibration_warnings
 from edge_vit.deployment.targets import TARGETS, Output, Precision, Request
 from edge_vit.deployment.verify import check_outputs
 from edge_vit.models.sources import WeightsSource
-from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_pixels
+from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_outputs
 
 Say = Callable[[str], None]
+OutputKind = Literal["logits", "probabilities", "features"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +40,10 @@ class Lowerable:
         weights: What the manifest says of the weights, and `quantization` of how they became integers.
         pictures: What each file is verified on.
         card: What each file says of itself.
-        output: What each file gives.
+        kind: What each file gives, and the names of its `outputs`.
         float_module: The float model, giving that.
         graph: What is lowered: pixels (batch, H, W, 3), float, 0 to 255, to (batch, classes).
-        float_outputs, graph_outputs: What these two say to the pictures.
+        float_outputs, graph_outputs: What these two say to the pictures, output by output.
     """
 
     name: str
@@ -53,11 +54,12 @@ class Lowerable:
     quantization: dict[str, Any]
     pictures: Pictures
     card: ModelCard
-    output: Output
+    kind: OutputKind
+    outputs: tuple[str, ...]
     float_module: nn.Module
     graph: nn.Module
-    float_outputs: np.ndarray
-    graph_outputs: np.ndarray
+    float_outputs: tuple[np.ndarray, ...]
+    graph_outputs: tuple[np.ndarray, ...]
     batch: int = 1
 
 
@@ -104,7 +106,8 @@ def make_lowerable(
     graph = module if quantized is None else quantized.graph
     if output == "probabilities":
         module, graph = ends_in_softmax(module), ends_in_softmax(graph)
-    float_outputs = run_pixels(module, pictures.pixels)
+    maps = tuple(f"stage_{i}" for i in range(len(float_model.features)))
+    float_outputs = run_outputs(module, pictures.pixels)
     quantization: dict[str, Any] = {} if quantized is None else dict(quantized.summary)
     if calibration is not None:
         quantization["calibrated_on"] = calibration.description
@@ -119,12 +122,13 @@ def make_lowerable(
         weights=manifests.WeightsInfo(source=source.float_source.label, sha256=source.float_source.sha256),
         quantization=quantization,
         pictures=pictures,
-        card=make_card(name, precision, source, _labels(float_model)),
-        output=output,
+        card=make_card(name, precision, source, () if maps else _labels(float_model)),
+        kind="features" if maps else output,
+        outputs=maps or (output,),
         float_module=module,
         graph=graph,
         float_outputs=float_outputs,
-        graph_outputs=float_outputs if quantized is None else run_pixels(graph, pictures.pixels, batch),
+        graph_outputs=float_outputs if quantized is None else run_outputs(graph, pictures.pixels, batch),
         batch=batch,
     )
 
@@ -153,13 +157,14 @@ def convert_one(
     """
     spec = TARGETS[target, backend]
     say(f"lowering to {target}")
-    path = folder / f"{model.name}_{model.precision}{spec.suffix}"
+    infix = "_features" if model.kind == "features" else ""
+    path = folder / f"{model.name}{infix}_{model.precision}{spec.suffix}"
     converter = importlib.import_module(spec.module)
     request = Request(
         precision=model.precision,
         card=model.card,
-        output=model.output,
-        facts=_facts(model.float_model.preprocess),
+        outputs=model.outputs,
+        facts=_facts(model.float_model.preprocess) | {"output_kind": model.kind},
         float_between=float_between,
         etrecord=etrecord,
     )
@@ -168,17 +173,24 @@ def convert_one(
     draft = _draft(model, result, backend, command)
     manifests.save(draft, path)
     say(f"verifying on {model.pictures.description}")
-    verification, to_graph = check_outputs(
-        open_artefact(path).run(model.pictures.pixels),
-        model.graph_outputs,
-        model.float_outputs,
-        model.pictures.description,
-        model.precision,
-    )
-    final = replace(draft, verification=verification, verification_reason=None)
+    final, to_graph = _verified(model, draft, path)
     manifests.save(final, path)
     slow = tuple(f"{op.type} {op.name}: {op.reason}" for op in result.details.get("slow_path", ()))
     return Converted(path=path, manifest=final, sqnr_to_graph_db=to_graph, slow_path=slow)
+
+
+def _verified(model: Lowerable, draft: Manifest, path: Path) -> tuple[Manifest, float]:
+    """Run a file and compare every output; return its manifest, and the lowest ratio to its graph in dB."""
+    pixels = model.pictures.pixels
+    outputs = run_maps(path, pixels) if draft.features else (open_artefact(path).run(pixels),)
+    checks = [
+        check_outputs(*triple, model.pictures.description, model.precision)
+        for triple in zip(outputs, model.graph_outputs, model.float_outputs, strict=True)
+    ]
+    verification = min((one for one, _ in checks), key=lambda one: one.sqnr_db)
+    maps = [replace(m, sqnr_db=one.sqnr_db) for m, (one, _) in zip(draft.features, checks, strict=bool(draft.features))]
+    final = replace(draft, verification=verification, verification_reason=None, features=tuple(maps))
+    return final, min(to_graph for _, to_graph in checks)
 
 
 def explain(model: Lowerable) -> tuple[tuple[str, float], ...]:
@@ -210,7 +222,9 @@ def _facts(preprocess: Preprocess) -> dict[str, Any]:
 
 def _draft(model: Lowerable, result: ConversionResult, backend: str, command: str) -> Manifest:
     """Describe a written file before it is verified."""
-    classes = _labels(model.float_model)
+    is_backbone = model.kind == "features"
+    classes = () if is_backbone else _labels(model.float_model)
+    shape = (model.batch, *model.float_outputs[-1].shape[1:])
     return Manifest(
         model=model.name,
         precision=model.precision if model.quantized is None else model.quantized.precision,  # type: ignore[arg-type]
@@ -219,9 +233,7 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         weights=model.weights,
         classes=classes,
         input=_input_info(model.float_model, result),
-        output=manifests.OutputInfo(
-            name=model.output, shape=(model.batch, len(classes)), dtype="float32", kind=model.output
-        ),
+        output=manifests.OutputInfo(name=model.outputs[-1], shape=shape, dtype="float32", kind=model.kind),
         file=manifests.describe_file(result.path),
         operators=result.details["operators"],
         delegated_nodes=result.delegated_nodes,
@@ -231,7 +243,21 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         quantization=model.quantization,
         tool_versions=result.tool_versions,
         command=command,
+        features=_maps(model),
     )
+
+
+def _maps(model: Lowerable) -> tuple[manifests.FeatureMap, ...]:
+    if model.kind != "features":
+        return ()
+    entries = zip(model.outputs, model.float_outputs, model.float_model.features, strict=True)
+    return tuple(
+        manifests.FeatureMap(
+            name=name, shape=(model.batch, *values.shape[1:]), layout="NCHW", dtype="float32",
+            channels=info.channels, stride=info.stride, sqnr_db=None,
+        )
+        for name, values, info in entries
+    )  # fmt: skip
 
 
 def _input_info(float_model: FloatModel, result: ConversionResult) -> manifests.InputInfo:

@@ -23,7 +23,7 @@ class Request:
 
     Attributes:
         card: What the file says of itself.
-        output: What it gives.
+        outputs: The names of what it gives: logits, probabilities, or a backbone's maps.
         facts: How a picture becomes an input, for files that can carry it: name -> text, number, or several of these.
         float_between: In which precision Core ML computes between the integers.
         etrecord: Where ExecuTorch is to leave its ETRecord.
@@ -31,7 +31,7 @@ class Request:
 
     precision: Precision
     card: ModelCard = field(default_factory=ModelCard)
-    output: Output = "logits"
+    outputs: tuple[str, ...] = ("logits",)
     facts: Mapping[str, Any] = field(default_factory=dict)
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
@@ -57,7 +57,7 @@ class TargetSpec:
 def _tflite(request: Request) -> Any:
     from converters.tflite.lower import TFLiteOptions
 
-    return TFLiteOptions(half_precision=request.precision == "fp16", output=request.output, card=request.card)
+    return TFLiteOptions(half_precision=request.precision == "fp16", outputs=request.outputs, card=request.card)
 
 
 def _executorch(request: Request) -> Any:
@@ -72,7 +72,7 @@ def _executorch(request: Request) -> Any:
         "license": card.license,
     }
     known = {name: text for name, text in texts.items() if text}
-    facts = {**known, "classes": card.labels, "output_kind": request.output, **request.facts}
+    facts = {**known, "classes": card.labels, "outputs": request.outputs, **request.facts}
     return ExecuTorchOptions(etrecord=request.etrecord, facts=facts)
 
 
@@ -82,7 +82,7 @@ def _coreml(request: Request) -> Any:
     between = request.float_between if request.precision == "int8" else request.precision
     return CoreMLOptions(
         float_precision=between,  # type: ignore[arg-type]
-        output=request.output,
+        outputs=request.outputs,
         card=request.card,
     )
 

@@ -20,8 +20,8 @@ def check_outputs(
     """Compare what a file, the graph it was lowered from and the float model say to the same pictures.
 
     Args:
-        outputs: What the file gives, logits or probabilities, (N, classes); `expected` are its graph's, `floats` the
-            float model's.
+        outputs: What the file gives: logits or probabilities, (N, classes), or a map, (N, C, H, W). `expected` is its
+            graph's, `floats` the float model's.
         data: What the pictures are.
         precision: "fp32", "fp16" or "int8".
 
@@ -43,10 +43,10 @@ def check_outputs(
             f"the written file does not compute its graph: {to_graph:.1f} dB on {data}, at least "
             f"{MIN_SQNR_TO_GRAPH_DB[precision]:.0f} dB expected; nothing was kept, please report the model and versions"
         )
-    agreement = float((outputs.argmax(1) == floats.argmax(1)).mean())
+    agreement = None if outputs.ndim > 2 else round(float((outputs.argmax(1) == floats.argmax(1)).mean()), 4)
     verification = Verification(
         sqnr_db=round(float(np.clip(sqnr_db(floats, outputs), -MAX_SQNR_DB, MAX_SQNR_DB)), 2),
-        top1_agreement=round(agreement, 4),
+        top1_agreement=agreement,
         num_images=len(outputs),
         data=data,
     )

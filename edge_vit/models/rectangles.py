@@ -12,22 +12,23 @@ from edge_vit.models.weights import LoadReport, load_weights
 
 
 def load_model(
-    name: str, checkpoint: Checkpoint, num_classes: int, resolution: Resolution
+    name: str, checkpoint: Checkpoint, num_classes: int, resolution: Resolution, *, features_only: bool = False
 ) -> tuple[nn.Module, LoadReport]:
     """Create variant `name` in training form and load a checkpoint, every key accounted for.
 
     Args:
         resolution: Side of the pictures in pixels, or height and width.
+        features_only: Leave the head off, as in `create_model`.
 
     Raises:
         ValueError: If the weights do not fit, or the variant does not take this size.
     """
-    model = create_model(name, num_classes=num_classes, resolution=resolution)
+    model = create_model(name, num_classes, resolution, features_only=features_only)
     if not any(isinstance(module, AttentionBias) and not module.is_square for module in model.modules()):
         return model, load_weights(model, checkpoint)
     # Published tables, and those that training makes, are of squares: load at the size that they were made for.
     made_for = checkpoint.metadata.get("resolution", default_resolution(name))
-    square = create_model(name, num_classes=num_classes, resolution=made_for)
+    square = create_model(name, num_classes, made_for, features_only=features_only)
     report = load_weights(square, checkpoint)
     state = square.state_dict()
     for key, module in model.named_modules():

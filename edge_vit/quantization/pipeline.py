@@ -14,6 +14,7 @@ from calibration.ranges import RangeMethod
 from edge_vit.layers.fuse import fuse
 from edge_vit.layers.pixel_input import PixelInput
 from edge_vit.models import create_model
+from edge_vit.models.features import FeatureInfo, FeatureModel
 from edge_vit.models.limits import Resolution
 from edge_vit.models.published import PUBLISHED
 from edge_vit.models.rectangles import load_model
@@ -25,6 +26,8 @@ from edge_vit.quantization.half_scales import round_scales_
 from edge_vit.quantization.plan import Plan, QParams, make_plan
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
+
+_HEAD = "model.head."  # of a classifier's graph
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,10 +43,11 @@ class FloatModel:
     """A model ready for conversion in float.
 
     Attributes:
-        module: Pixels (B, R, R, 3), float, 0 to 255 -> logits (B, classes).
+        module: Pixels (B, H, W, 3), float, 0 to 255 -> logits (B, classes), or a list of maps (B, C, H, W).
         weights: The label of where they came from.
         notes: What loading did, line by line, to be said to the user.
         integers: Of a quantized checkpoint.
+        features: Of a backbone, what comes out; () for a classifier.
     """
 
     module: nn.Module
@@ -52,6 +56,7 @@ class FloatModel:
     weights: str
     notes: tuple[str, ...]
     integers: StoredIntegers | None = None
+    features: tuple[FeatureInfo, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,11 +75,14 @@ class QuantizedModel:
     summary: dict[str, Any]
 
 
-def build_float(name: str, source: WeightsSource, resolution: Resolution | None) -> FloatModel:
+def build_float(
+    name: str, source: WeightsSource, resolution: Resolution | None, *, features_only: bool = False
+) -> FloatModel:
     """Create, load and fuse a variant.
 
     Args:
         resolution: Side of the pictures in pixels, or height and width; None for what the weights were made for.
+        features_only: Leave the head off, for the stages' maps.
 
     Raises:
         ValueError: If the weights do not fit the variant or the resolution.
@@ -84,13 +92,15 @@ def build_float(name: str, source: WeightsSource, resolution: Resolution | None)
     side = source.resolution_for(name, resolution)  # type: ignore[arg-type]
     crop_pct = 1.0
     if source.form == "random":
-        model = create_model(name, num_classes=len(classes), resolution=side)
+        model = create_model(name, len(classes), side, features_only=features_only)
         randomize_(model)
         notes.append("weights are random: for measuring speed, not for classifying")
     else:
         assert source.float_source.checkpoint is not None
         with WithoutRandomValues():
-            model, report = load_model(name, source.float_source.checkpoint, len(classes), side)
+            model, report = load_model(
+                name, source.float_source.checkpoint, len(classes), side, features_only=features_only
+            )
         notes += [*report.notes, f"weights: {source.float_source.label} ({report.naming} names)"]
         if report.resized:
             notes.append(f"{len(report.resized)} position tables resampled to resolution {side}")
@@ -107,6 +117,7 @@ def build_float(name: str, source: WeightsSource, resolution: Resolution | None)
         weights=source.label,
         notes=tuple(notes),
         integers=integers,
+        features=tuple(model.feature_info) if isinstance(model, FeatureModel) else (),
     )
 
 
@@ -132,7 +143,10 @@ def build_quantized(
         "activations": "int8, one scale and zero point a tensor; symmetric where a matmul's right-hand side",
     }
     if integers is not None:
-        load_into_graph_(graph, integers.tensors, float_model.weights)
+        tensors = integers.tensors
+        if float_model.features:
+            tensors = {key: value for key, value in tensors.items() if not key.startswith(_HEAD)}
+        load_into_graph_(graph, tensors, float_model.weights)
         ranges, precision = ranges_from(integers.metadata), str(integers.metadata.get("precision", "int8_qat"))
         summary |= {"ranges_from": float_model.weights}
     else:
@@ -154,11 +168,18 @@ def num_constants(module: nn.Module) -> int:
 def run_pixels(module: Callable[[Tensor], Tensor], pixels: np.ndarray, batch: int = 1) -> np.ndarray:
     """Run a pixel model, `batch` pictures at a time: uint8 (N, H, W, 3) -> logits (N, classes), float32.
 
-    The last pictures are filled up with copies of the last one.
+    The last batch is filled up with copies of the last picture.
     """
+    (outputs,) = run_outputs(module, pixels, batch)
+    return outputs
+
+
+def run_outputs(module: Callable[[Tensor], Any], pixels: np.ndarray, batch: int = 1) -> tuple[np.ndarray, ...]:
+    """Run a pixel model of one output or several, as `run_pixels`; return each over all pictures."""
     with torch.no_grad():
         outputs = [module(images) for images in pixel_batches(pixels, batch)]
-    return torch.cat(outputs)[: len(pixels)].numpy()
+    rows = [(one,) if isinstance(one, Tensor) else tuple(one) for one in outputs]
+    return tuple(torch.cat(parts)[: len(pixels)].numpy() for parts in zip(*rows, strict=True))
 
 
 def pixel_batches(pixels: Sequence[np.ndarray] | np.ndarray, batch: int = 1) -> Iterable[Tensor]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ import pytest
 from opens import counted_opens
 from PIL import Image
 
+from calibration.preprocess import Preprocess, load_pixels
 from converters import manifest as manifests
-from converters.artefact import open_artefact
+from converters.artefact import open_artefact, softmax
 from converters.checksum import sha256_file
 from converters.tflite.inspect import inspect
 from edge_vit import api, convert
 from edge_vit.deployment.request import ConvertConfig
+from edge_vit.evaluation.comparison import find_reference, load_reference
 
 pytestmark = pytest.mark.needs_tflite
 SMALL = ["levit_128s", "--target", "tflite", "--resolution", "96"]
@@ -124,6 +127,36 @@ def test_explain_lists_layers_by_loss(int8):
     assert losses == sorted(losses, reverse=True) and len(losses) > 150
     text = "\n".join(convert.report(int8))
     assert "float islands  11" in text and int8.layers[0][0] in text
+
+
+def test_own_names_two_at_a_time_and_probabilities(tmp_path, weights, pictures):
+    """The file of two rectangles at once says the user's names and gives the softmax of what torch gives."""
+    names = [f"thing {i}" for i in range(1000)]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    flags = [
+        "--labels",
+        str(tmp_path / "names.txt"),
+        "--batch",
+        "2",
+        "--resolution",
+        "64x96",
+        "--output",
+        "probabilities",
+    ]
+    where = ["--weights", str(weights), "--output-dir", str(tmp_path)]
+    assert convert.main(["levit_128s", "--target", "tflite", *flags, *where]) == 0
+    artefact = open_artefact(tmp_path / "levit_128s_fp32.tflite")
+    manifest = artefact.manifest
+    assert [label.name for label in manifest.classes] == names and manifest.classes[7].id == "7"
+    assert manifest.input.shape == (2, 64, 96, 3) and manifest.output.shape == (2, 1000)
+    assert manifest.input.takes.startswith("2 pictures at a time") and manifest.output.kind == "probabilities"
+    with zipfile.ZipFile(tmp_path / "levit_128s_fp32.tflite") as archive:
+        assert archive.read("labels.txt").decode().splitlines() == names
+    preprocess = Preprocess(**manifest.input.preprocess_fields())
+    pixels = np.stack([load_pixels(path, preprocess) for path in sorted(pictures.iterdir())[:3]])
+    outputs = artefact.run(pixels)
+    reference = load_reference(manifest, find_reference(manifest, tmp_path))
+    np.testing.assert_allclose(outputs, softmax(reference(pixels)), atol=1e-5)
 
 
 def test_fp16_stores_half_and_computes_the_same(tmp_path, weights, capsys):

@@ -89,7 +89,13 @@ def here(tmp_path, make_model):
 
 
 def damage_manifests(folder, make_model):
-    """Add artefacts whose manifests, weights or bytes are not what they should be."""
+    """Add artefacts whose manifests, weights or bytes are not what they should be, and one of a backbone."""
+    shape = (1, 8, 4, 4)
+    output = manifests.OutputInfo(name="stage_0", shape=shape, dtype="float32", kind="features")
+    stage = manifests.FeatureMap(
+        name="stage_0", shape=shape, layout="NCHW", dtype="float32", channels=8, stride=8, sqnr_db=9.0
+    )
+    make_model("maps.tflite", changes={"output": output, "features": (stage,), "classes": (), "target": "tflite"})
     for name, text in (("deep", "[" * 100_000), ("half", '{"model": "x"'), ("other", '{"model": "x"}')):
         manifests.manifest_path(make_model(f"{name}.tflite")).write_text(text)
     manifests.manifest_path(make_model("alone.tflite")).unlink()
@@ -115,6 +121,11 @@ CONVERT = {
     "fastervit_edge_0 --target tflite --resolution 192x256": "is no square, fastervit_edge_0 takes no other; use one",
     "fastervit_0_any_res --target tflite --resolution 192x250": "resolution (192, 250) is not allowed",
     f"{LEVIT} --int8 --resolution 192x256": "was quantized at resolution 224, not (192, 256); leave --resolution out",
+    f"{LEVIT} --features --labels two.txt": "--features gives no classes and does not go with --labels; leave one",
+    f"{LEVIT} --features --output probabilities": "--features gives no classes and does not go with --output prob",
+    f"{LEVIT} --features --int8 --explain": "--features gives no classes and does not go with --explain",
+    f"{LEVIT} --features --android demo": "--features gives no classes and does not go with --android",
+    f"{LEVIT} --features --backend onnx2tf": "--features needs the backend litert-torch; leave --backend onnx2tf out",
     f"{LEVIT} --batch 0": "batch 0 is not allowed; use 1 or more",
     "levit_128s --target coreml --batch 2": "--batch 2 is not for coreml: an image input takes one picture",
     "levit_128s --target all --batch 2": "--batch 2 is not for coreml: an image input takes one picture",
@@ -184,6 +195,7 @@ ACCURACY = {
     "models/other.tflite --data ok": "models/other.tflite.json: field",
     "models/changed.tflite --data ok": "not the file that changed.tflite.json describes",
     "file --data ok": "no runtime here runs '' files",
+    "models/maps.tflite --data ok": "models/maps.tflite: gives feature maps, no classes; convert without --features",
     "models/a.tflite --data nowhere": "nowhere: no such folder",
     "models/a.tflite --data val": "no class for folder cat",
     "models/a.tflite --data ok": "the float weights random are not here; give a float artefact with --float",
@@ -202,6 +214,7 @@ CLASSIFY = {
     "models/deep.tflite ok/tench/1.png": "models/deep.tflite.json: not valid JSON (brackets nest too deeply)",
     "models/half.tflite ok/tench/1.png": "models/half.tflite.json: not valid JSON",
     "models/changed.tflite ok/tench/1.png": "not the file that changed.tflite.json describes",
+    "models/maps.tflite ok/tench/1.png": "models/maps.tflite: gives feature maps, no classes; convert without",
     "models/a.tflite": "no pictures; name some, or let one be drawn with --draw FILE",
     "models/a.tflite ok/tench/1.png --top 0": "top 0 is not allowed",
     "models/a.tflite ok/tench/1.png --threads 0": "threads 0 is not allowed",

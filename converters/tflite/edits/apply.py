@@ -14,7 +14,7 @@ def edit_model(
     flatbuffer: bytes,
     *,
     stored_constants: Literal["int8", "fp16"] | None,
-    output: str = "logits",
+    outputs: tuple[str, ...] = ("logits",),
     metadata: bytes = b"",
 ) -> bytes:
     """Return the model with the outside that apps expect: uint8 pixels in, floats out.
@@ -24,7 +24,7 @@ def edit_model(
             quantized graph and concerns the addends of its float additions (attention biases): the qdq graph holds
             them on that grid, but the lowering tool drops quantize-dequantize pairs on constants. "fp16" is for a
             float graph and concerns everything.
-        output: What the output is called.
+        outputs: What the outputs are called.
         metadata: TFLite Metadata, see converters/tflite/metadata.py.
 
     Raises:
@@ -32,7 +32,7 @@ def edit_model(
     """
     model = EditedModel(flatbuffer)
     take_uint8_(model)
-    give_float_(model, output)
+    give_float_(model, outputs)
     free_from_int8_(model)
     restore_matmuls_(model)
     fuse_relu_(model)

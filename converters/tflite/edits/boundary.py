@@ -41,20 +41,22 @@ def take_uint8_(model: EditedModel) -> None:
             entry.tensorIndex, entry.name = new, INPUT_NAME.encode()
 
 
-def give_float_(model: EditedModel, name: str = "logits") -> None:
-    """Dequantize the output, and call it by its name."""
+def give_float_(model: EditedModel, names: tuple[str, ...] = ("logits",)) -> None:
+    """Dequantize the outputs, and call them by their names."""
     graph = model.graph
-    (old,) = (int(index) for index in graph.outputs)
-    tensor, new = graph.tensors[old], old
-    if model.dtype(old) == "int8":
-        new = model.add_tensor(name.encode(), model.shape(old), "float32")
-        graph.operators.append(model.make_operator("DEQUANTIZE", [old], [new]))
-        graph.outputs = [new]
-    else:
-        tensor.name = name.encode()
+    found: dict[int, tuple[int, bytes]] = {}  # the outputs as they were: their new tensors and names
+    for old, name in zip((int(index) for index in graph.outputs), names, strict=True):
+        new = old
+        if model.dtype(old) == "int8":
+            new = model.add_tensor(name.encode(), model.shape(old), "float32")
+            graph.operators.append(model.make_operator("DEQUANTIZE", [old], [new]))
+        else:
+            graph.tensors[old].name = name.encode()
+        found[old] = new, name.encode()
+    graph.outputs = [new for new, _ in found.values()]
     for signature in model.model.signatureDefs or []:
         for entry in signature.outputs:
-            entry.tensorIndex, entry.name = new, name.encode()
+            entry.tensorIndex, entry.name = found[int(entry.tensorIndex)]
 
 
 def free_from_int8_(model: EditedModel) -> None:

@@ -99,7 +99,7 @@ def test_vision_takes_it_for_a_classifier(
         ends_in_softmax(model) if output == "probabilities" else model,
         small_example,
         path,
-        options=CoreMLOptions(card=card, output=output),
+        options=CoreMLOptions(card=card, outputs=(output,)),
     )
     written = read_model(path)
     description = written.description
