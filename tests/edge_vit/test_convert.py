@@ -133,18 +133,9 @@ def test_own_names_two_at_a_time_and_probabilities(tmp_path, weights, pictures):
     """The file of two rectangles at once says the user's names and gives the softmax of what torch gives."""
     names = [f"thing {i}" for i in range(1000)]
     (tmp_path / "names.txt").write_text("\n".join(names))
-    flags = [
-        "--labels",
-        str(tmp_path / "names.txt"),
-        "--batch",
-        "2",
-        "--resolution",
-        "64x96",
-        "--output",
-        "probabilities",
-    ]
-    where = ["--weights", str(weights), "--output-dir", str(tmp_path)]
-    assert convert.main(["levit_128s", "--target", "tflite", *flags, *where]) == 0
+    flags = ["--batch", "2", "--resolution", "64x96", "--output", "probabilities"]
+    files = ["--weights", str(weights), "--output-dir", str(tmp_path), "--labels", str(tmp_path / "names.txt")]
+    assert convert.main(["levit_128s", "--target", "tflite", *flags, *files]) == 0
     artefact = open_artefact(tmp_path / "levit_128s_fp32.tflite")
     manifest = artefact.manifest
     assert [label.name for label in manifest.classes] == names and manifest.classes[7].id == "7"
