@@ -71,6 +71,7 @@ class Lowered:
         model = create_model(name, num_classes=num_classes, resolution=resolution)
         randomize_(model)
         module = PixelInput(fuse(model.eval()), resolution, IMAGENET_MEAN, IMAGENET_STD).eval()
+        module.fill_batch_(batch)
         return replace(cls.from_module(module, resolution), batch=batch)
 
     def int8(self) -> "Lowered":

@@ -92,7 +92,9 @@ def _prepare(
     from edge_vit.quantization.pipeline import build_float, num_constants
 
     say(f"{config.model}: {source.label}")
-    float_model = build_float(config.model, source, config.resolution, features_only=config.features)
+    float_model = build_float(
+        config.model, source, config.resolution, features_only=config.features, batch=config.batch
+    )
     if config.labels is not None:
         check_count(labels, len(float_model.classes), config.labels)
         float_model = replace(float_model, classes=name_classes(float_model.classes, labels))

@@ -44,9 +44,13 @@ class PixelInput(nn.Module):
         bias = first.bias.detach().double() - (weight.sum((2, 3)) @ color)
         first.weight.data, first.bias.data, first.padding = weight.float(), bias.float(), (0, 0)
 
+    def fill_batch_(self, batch: int) -> None:
+        """Store the border for so many pictures, so that a graph exported for them need not spread it each time."""
+        self.top, self.left = self.top[:1].repeat(batch, 1, 1, 1), self.left[:1].repeat(batch, 1, 1, 1)
+
     def forward(self, pixels: Tensor) -> Tensor:
         batch, top, left = pixels.shape[0], self.top, self.left
-        if batch > 1:  # batch one, the exported case, joins the constants as they are
-            top, left = top.expand(batch, -1, -1, -1), left.expand(batch, -1, -1, -1)
+        if batch != top.shape[0]:  # the exported case joins the constants as they are
+            top, left = top[:1].expand(batch, -1, -1, -1), left[:1].expand(batch, -1, -1, -1)
         x = torch.cat([left, torch.cat([top, pixels], 1)], 2)  # (B, H + 1, W + 1, 3)
         return self.model(x.permute(0, 3, 1, 2))  # (B, H, W, C) -> (B, C, H, W)

@@ -76,13 +76,14 @@ class QuantizedModel:
 
 
 def build_float(
-    name: str, source: WeightsSource, resolution: Resolution | None, *, features_only: bool = False
+    name: str, source: WeightsSource, resolution: Resolution | None, *, features_only: bool = False, batch: int = 1
 ) -> FloatModel:
     """Create, load and fuse a variant.
 
     Args:
         resolution: Side of the pictures in pixels, or height and width; None for what the weights were made for.
         features_only: Leave the head off, for the stages' maps.
+        batch: How many pictures a graph that is exported from it will take at once.
 
     Raises:
         ValueError: If the weights do not fit the variant or the resolution.
@@ -110,8 +111,10 @@ def build_float(
     integers = None
     if source.form == "int8" and source.checkpoint is not None:
         integers = StoredIntegers(tensors=source.checkpoint.tensors, metadata=source.metadata)
+    module = PixelInput(fuse(model.eval()), side, preprocess.mean, preprocess.std).eval()
+    module.fill_batch_(batch)
     return FloatModel(
-        module=PixelInput(fuse(model.eval()), side, preprocess.mean, preprocess.std).eval(),
+        module=module,
         preprocess=preprocess,
         classes=classes,
         weights=source.label,

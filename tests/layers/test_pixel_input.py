@@ -14,13 +14,17 @@ def model(randomise_):
     return randomise_(nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 3, 2, 1))).eval()
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_equal_to_normalising_first(model, batch):
-    pixels = torch.randint(0, 256, (batch, 16, 16, 3), generator=torch.Generator().manual_seed(0)).float()
+@pytest.mark.parametrize(("batch", "stored"), [(1, 1), (3, 1), (3, 3), (1, 3), (2, 3)])
+@pytest.mark.parametrize("size", [16, (12, 20)])
+def test_equal_to_normalising_first(model, batch, stored, size):
+    height, width = (size, size) if isinstance(size, int) else size
+    pixels = torch.randint(0, 256, (batch, height, width, 3), generator=torch.Generator().manual_seed(0)).float()
+    taking_pixels = PixelInput(model, size, MEAN, STD).eval()
+    taking_pixels.fill_batch_(stored)
     normalised = (pixels / 255.0 - torch.tensor(MEAN)) / torch.tensor(STD)
     with torch.no_grad():
         expected = model(normalised.permute(0, 3, 1, 2))
-        actual = PixelInput(model, 16, MEAN, STD).eval()(pixels)
+        actual = taking_pixels(pixels)
     # The border too: zero padding of normalised images is padding with mean colour.
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
