@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # File, what stands there, what it becomes, and the tests that must notice.
 MUTATIONS = (
-    ("calibration/preprocess.py", "math.floor(self.resolution / self.crop_pct + 0.5)", "math.floor(self.resolution / self.crop_pct)", "tests/calibration/test_preprocess.py"),
+    ("calibration/preprocess.py", "math.floor(side / self.crop_pct + 0.5)", "math.floor(side / self.crop_pct)", "tests/calibration/test_preprocess.py"),
     ("calibration/preprocess.py", "255 * (255 - alpha) + 127", "127", "tests/calibration/test_preprocess.py"),
     ("calibration/ranges.py", "exponent += 1\n", "exponent += 2\n", "tests/calibration/test_ranges.py"),
     ("calibration/ranges.py", "low, high = min(low, 0.0), max(high, 0.0)", "low, high = low, high", "tests/calibration/test_ranges.py"),
