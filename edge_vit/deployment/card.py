@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from converters.card import ModelCard
 from converters.manifest import ClassLabel
-from edge_vit.models.published import PUBLISHED
+from edge_vit.models.published import PUBLISHED, is_published
 from edge_vit.models.sources import EMBEDDED_PREFIX, WeightsSource
 
 _EMBEDDED = ("edge_vit", "Apache-2.0")
@@ -22,7 +22,7 @@ def make_card(name: str, precision: str, source: WeightsSource, classes: Sequenc
     author, license_ = "", ""
     if source.label.startswith(EMBEDDED_PREFIX):
         author, license_ = _EMBEDDED
-    elif name in PUBLISHED and source.label == PUBLISHED[name].url:
+    elif is_published(name, source.label):
         author, license_ = _AUTHORS[name.split("_")[0]], PUBLISHED[name].licence
     return ModelCard(
         name=name,

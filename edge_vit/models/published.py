@@ -3,7 +3,10 @@
 Sources: the model tables in the README of facebookresearch/LeViT, of microsoft/Cream (EfficientViT/classification) and
 of NVlabs/FasterViT. Nobody publishes whole checksums. LeViT's file names carry the first eight hex digits of their
 SHA-256. The other files cannot be verified, which is said. A first download must fit its variant; then its SHA-256 is
-recorded beside it, and from then on the file must stay the same.
+recorded beside it, and from then on the file must stay the same. Where a host cannot be reached, a repository of the
+Hugging Face Hub with the same weights is asked by huggingface_hub, under the same rules: timm's for LeViT and
+EfficientViT (`default_cfgs` of timm/models/levit.py and efficientvit_msra.py), another file with timm's names, of which
+no digest is known; for FasterViT the authors' own, which their host is.
 
 How a variant was evaluated, `resolution` and `crop_pct`, is its authors' too; the sources are named in the table.
 """
@@ -16,12 +19,13 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
 from converters.cache import cache_folder
 from edge_vit.models.checkpoint_io import Checkpoint
+from edge_vit.models.hugging_face import HUB_PREFIX, fetch, parse_hub_file
 
 LICENCES = {
     "levit": "Apache-2.0",
@@ -41,9 +45,11 @@ class PublishedWeights:
         size_bytes: None where not known.
         resolution: Side in pixels of the pictures that the authors evaluated on.
         crop_pct: That side as a share of the shorter side of the resized picture that it was cropped from.
+        mirror: A repository of the Hub with the same weights, as "hf:ORG/NAME" or with ":FILE".
     """
 
     url: str
+    mirror: str
     licence: str
     resolution: int
     crop_pct: float
@@ -70,32 +76,40 @@ _FASTERVIT = {
 }
 
 
-def _levit(file: str, size_bytes: int | None = None) -> PublishedWeights:
-    prefix = file.rsplit("-", 1)[1].removesuffix(".pth")
+def _levit(name: str, file: str, size_bytes: int | None = None) -> PublishedWeights:
     return PublishedWeights(
-        url=f"https://dl.fbaipublicfiles.com/LeViT/{file}", licence=LICENCES["levit"], resolution=224,
-        crop_pct=_RESIZED_CROP, sha256_prefix=prefix, size_bytes=size_bytes,
+        url=f"https://dl.fbaipublicfiles.com/LeViT/{file}",
+        mirror=f"hf:timm/{name}.fb_dist_in1k",
+        licence=LICENCES["levit"],
+        resolution=224,
+        crop_pct=_RESIZED_CROP,
+        sha256_prefix=file.rsplit("-", 1)[1].removesuffix(".pth"),
+        size_bytes=size_bytes,
+    )
+
+
+def _efficientvit(name: str) -> PublishedWeights:
+    return PublishedWeights(
+        url=f"https://github.com/xinyuliu-jeffrey/EfficientViT_Model_Zoo/releases/download/v1.0/{name}.pth",
+        mirror=f"hf:timm/{name}.r224_in1k", licence=LICENCES["efficientvit"], resolution=224, crop_pct=_RESIZED_CROP,
     )  # fmt: skip
 
 
-def _efficientvit(file: str) -> PublishedWeights:
-    url = f"https://github.com/xinyuliu-jeffrey/EfficientViT_Model_Zoo/releases/download/v1.0/{file}"
-    return PublishedWeights(url=url, licence=LICENCES["efficientvit"], resolution=224, crop_pct=_RESIZED_CROP)
-
-
 def _fastervit(name: str, file: str) -> PublishedWeights:
-    url = f"https://huggingface.co/ahatamiz/FasterViT/resolve/main/{file}"
     resolution, crop_pct = _FASTERVIT[name]
-    return PublishedWeights(url=url, licence=LICENCES["fastervit"], resolution=resolution, crop_pct=crop_pct)
+    return PublishedWeights(
+        url=f"https://huggingface.co/ahatamiz/FasterViT/resolve/main/{file}", mirror=f"hf:ahatamiz/FasterViT:{file}",
+        licence=LICENCES["fastervit"], resolution=resolution, crop_pct=crop_pct,
+    )  # fmt: skip
 
 
 PUBLISHED: dict[str, PublishedWeights] = {
-    "levit_128s": _levit("LeViT-128S-96703c44.pth", size_bytes=32_152_063),
-    "levit_128": _levit("LeViT-128-b88c2750.pth"),
-    "levit_192": _levit("LeViT-192-92712e41.pth"),
-    "levit_256": _levit("LeViT-256-13b5763e.pth"),
-    "levit_384": _levit("LeViT-384-9bdaf2e2.pth"),
-    **{f"efficientvit_m{i}": _efficientvit(f"efficientvit_m{i}.pth") for i in range(6)},
+    "levit_128s": _levit("levit_128s", "LeViT-128S-96703c44.pth", size_bytes=32_152_063),
+    "levit_128": _levit("levit_128", "LeViT-128-b88c2750.pth"),
+    "levit_192": _levit("levit_192", "LeViT-192-92712e41.pth"),
+    "levit_256": _levit("levit_256", "LeViT-256-13b5763e.pth"),
+    "levit_384": _levit("levit_384", "LeViT-384-9bdaf2e2.pth"),
+    **{f"efficientvit_m{i}": _efficientvit(f"efficientvit_m{i}") for i in range(6)},
     **{f"fastervit_{i}": _fastervit(f"fastervit_{i}", f"fastervit_{i}_224_1k.pth.tar") for i in range(7)},
     # The any-resolution networks have the same weights.
     **{f"fastervit_{i}_any_res": _fastervit(f"fastervit_{i}", f"fastervit_{i}_224_1k.pth.tar") for i in range(7)},
@@ -125,6 +139,61 @@ def default_resolution(name: str) -> int:
     return PUBLISHED[name].resolution if name in PUBLISHED else 224
 
 
+class Unreachable(ValueError):
+    """A host that does not answer, or answers no file."""
+
+
+def is_published(name: str, label: str) -> bool:
+    """Return whether a label of weights, as `find_published` gives them, is one of those published for a variant."""
+    if name not in PUBLISHED:
+        return False
+    mirror = parse_hub_file(PUBLISHED[name].mirror)
+    is_mirror = label.startswith(f"{HUB_PREFIX}{mirror.repo}@") and label.endswith(mirror.file or "")
+    return is_mirror or label == PUBLISHED[name].url
+
+
+def find_published(
+    name: str, folder: Path | None = None, progress: TextIO | Literal["stderr"] | None = "stderr"
+) -> tuple[Checkpoint, str]:
+    """Return the weights published for `name` and their label: from their host, or where that fails from the mirror.
+
+    Args:
+        folder, progress: As of `download_weights`; huggingface_hub has its own cache and progress.
+
+    Raises:
+        ValueError: If neither can be reached, or what they give is not what was published or had before.
+    """
+    try:
+        return download_weights(name, folder, progress), PUBLISHED[name].url
+    except Unreachable as e:
+        mirror = PUBLISHED[name].mirror
+        progress = sys.stderr if progress == "stderr" else progress
+        _write(progress, f"{e}; asking {mirror}\n")
+        try:
+            return _from_mirror(name, PUBLISHED[name], cache_folder(folder), progress)
+        except (ValueError, ImportError) as other:
+            raise ValueError(f"{e}; its mirror fails too: {other}") from other
+
+
+def _from_mirror(name: str, weights: PublishedWeights, folder: Path, progress: TextIO | None) -> tuple[Checkpoint, str]:
+    """Return a mirror's weights and their label; their SHA-256 is recorded where those of downloads are."""
+    wanted = parse_hub_file(weights.mirror)
+    path, label = fetch(wanted)
+    checkpoint, record = Checkpoint(path), folder / weights.filename
+    if path.name != weights.filename:  # the same weights, another file
+        weights = replace(weights, sha256_prefix="", size_bytes=None)
+        record = folder / f"{wanted.repo.replace('/', '--')}--{path.name}"
+    try:
+        _require(weights, path.stat().st_size, checkpoint.sha256, _recorded(record))
+        _require_fit(name, record, checkpoint)
+    except ValueError as e:
+        raise ValueError(f"{label} {e}; give a checkpoint's path") from e
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    _record(weights, record, checkpoint.sha256, progress)
+    return checkpoint, label
+
+
 def download_weights(
     name: str, folder: Path | None = None, progress: TextIO | Literal["stderr"] | None = "stderr"
 ) -> Checkpoint:
@@ -135,7 +204,8 @@ def download_weights(
         progress: Where source, licence and progress are written; None for silence.
 
     Raises:
-        ValueError: If there are none, they cannot be reached, are not what was published, or cannot be written.
+        Unreachable: If their host cannot be reached, or has no such file.
+        ValueError: If there are none, they are not what was published, or cannot be written.
     """
     progress = sys.stderr if progress == "stderr" else progress
     weights = published_weights(name)
@@ -186,10 +256,10 @@ def _fetch(name: str, weights: PublishedWeights, file: BinaryIO, progress: TextI
                 share = f" of {total / 1e6:.1f} MB, {100 * num_bytes / total:3.0f}%" if total else " MB"
                 _write(progress, f"\r{weights.filename}: {num_bytes / 1e6:.1f}{share}")
     except urllib.error.HTTPError as e:
-        raise ValueError(f"cannot download weights for {name}: {weights.url} answers {e.code} {e.reason}") from e
+        raise Unreachable(f"cannot download weights for {name}: {weights.url} answers {e.code} {e.reason}") from e
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
         reason = getattr(e, "reason", None) or e
-        raise ValueError(
+        raise Unreachable(
             f"cannot download weights for {name} from {weights.url} ({reason}); without internet, fetch the file "
             "elsewhere and give its path, or put it into the folder that EDGE_VIT_CACHE names"
         ) from e
@@ -200,7 +270,7 @@ def _fetch(name: str, weights: PublishedWeights, file: BinaryIO, progress: TextI
     finally:
         _write(progress, "\n" if num_bytes else "")
     if total and num_bytes != total:
-        raise ValueError(f"download of {weights.url} broke off after {num_bytes} of {total} bytes; try again")
+        raise Unreachable(f"download of {weights.url} broke off after {num_bytes} of {total} bytes; try again")
     return num_bytes, digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from edge_vit.models.checkpoint_io import Checkpoint
 from edge_vit.models.hugging_face import HUB_PREFIX, describe, fetch, parse_hub_file, weights_in
-from edge_vit.models.published import PUBLISHED, default_resolution, download_weights
+from edge_vit.models.published import PUBLISHED, default_resolution, download_weights, find_published
 
 CHECKPOINT_FOLDER = Path(__file__).parent.parent / "checkpoints"
 EMBEDDED_PREFIX = "embedded:"
@@ -135,7 +135,8 @@ def find_weights(
         raise ValueError(f"{name} has no embedded weights, {', '.join(sorted(there))} have; use another of {CHOICES}")
     if name not in PUBLISHED:
         raise ValueError(f"{name} has no embedded and no published weights; use --weights PATH or --weights random")
-    return WeightsSource(label=PUBLISHED[name].url, form="training", checkpoint=download_weights(name))
+    checkpoint, label = find_published(name)
+    return WeightsSource(label=label, form="training", checkpoint=checkpoint)
 
 
 def _located(choice: str) -> tuple[Path, str]:

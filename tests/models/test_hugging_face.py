@@ -14,6 +14,7 @@ from edge_vit.models.levit import LEVIT_VARIANTS
 from edge_vit.models.sources import find_weights, recorded_weights
 
 pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed; it is the extra hub")
+from hub_server import serve_hub
 from hugging_face import COMMIT, config_of, fill_cache, filled, pictures, tiny_safetensors
 from huggingface_hub import constants
 
@@ -115,6 +116,47 @@ def test_what_is_not_in_the_cache_offline(held, cache):
     ) as e:
         find_weights(NAME, f"hf:{REPO}", False)
     assert "\n" not in str(e.value)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    with serve_hub(monkeypatch, tmp_path / "hub") as server:
+        yield server
+
+
+def test_files_are_fetched_once(server):
+    server.repos[REPO] = {"pytorch_model.bin": b"\x80", "config.json": as_json(CONFIG)}
+    source = find_weights(NAME, f"hf:{REPO}", False)
+    assert (source.label, source.metadata["resolution"]) == (f"hf:{REPO}@{COMMIT}:pytorch_model.bin", 160)
+    assert find_weights(NAME, source.label, False).sha256 == source.sha256
+    assert recorded_weights(source.label, server.url).sha256 == source.sha256
+    assert [name for command, _, name in server.requests if command == "GET"] == ["pytorch_model.bin", "config.json"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("hf:no/body", "hf:no/body: no such repository, or a private one; check it, or run `hf auth login`"),
+        ("hf:some/gated", "hf:some/gated is gated; ask for access on its page, then run `hf auth login`"),
+        (f"hf:{REPO}@v7", f"hf:{REPO}@v7: the repository has no revision v7; leave it out, or name another"),
+        (f"hf:{REPO}", f"hf:{REPO} has no model.safetensors and no pytorch_model.bin; name a file of it with hf:ORG"),
+        (f"hf:{REPO}:a/b.pth", f"hf:{REPO}:a/b.pth has no a/b.pth; name a file of it with hf:ORG/NAME:FILE"),
+    ],
+)
+def test_what_the_hub_refuses(choice, message, server):
+    server.repos[REPO], server.gated = {}, {"some/gated"}
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        find_weights(NAME, choice, False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_written(server, tmp_path):
+    server.repos[REPO] = files()
+    (tmp_path / "hub").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=rf"hf:{REPO}: model\.safetensors cannot be fetched \(.*\); try again, or give"
+    ):
+        find_weights(NAME, f"hf:{REPO}", False)
 
 
 def test_without_the_extra(monkeypatch):

@@ -8,10 +8,17 @@ import threading
 
 import pytest
 import torch
+from hub_server import serve_hub
+from hugging_face import COMMIT
+from safetensors.torch import save
 
 from edge_vit.models import published
-from edge_vit.models.published import PUBLISHED, download_weights, published_weights
+from edge_vit.models.hugging_face import parse_hub_file
+from edge_vit.models.published import PUBLISHED, download_weights, find_published, is_published, published_weights
 from edge_vit.models.registry import create_model, list_models
+from edge_vit.models.weights import load_weights
+
+NEVER = "its authors publish no checksum, so it was never verified\n"
 
 
 def checkpoint(seed, name="levit_128s"):
@@ -188,6 +195,94 @@ def test_without_internet(server, publish, tmp_path):
     with pytest.raises(ValueError, match=r"cannot download weights for levit_128s .*; without internet, fetch"):
         download_weights("levit_128s", tmp_path, None)
     assert files(tmp_path) == []
+
+
+HUB_LABEL = f"hf:timm/levit_128s.fb_dist_in1k@{COMMIT}:model.safetensors"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed; it is the extra hub")
+    with serve_hub(monkeypatch, tmp_path / "hub") as hub:
+        yield hub
+
+
+def as_timm_publishes(seed, goldens):
+    """Return a .safetensors file with timm's names."""
+    tensors = {key: value + seed for key, value in goldens.timm("levit_128s").items()}
+    return save({key: value.contiguous() for key, value in tensors.items()})
+
+
+def test_the_mirror_is_asked_where_the_host_is_out_of_reach(hub, publish, tmp_path, goldens):
+    publish(f"{hub.url}/a.pth")  # which it does not have
+    content = as_timm_publishes(0, goldens)
+    hub.repos["timm/levit_128s.fb_dist_in1k"] = {"model.safetensors": content}
+    log = io.StringIO()
+    checkpoint, label = find_published("levit_128s", tmp_path / "kept", log)
+    assert label == HUB_LABEL and is_published("levit_128s", label) and not is_published("levit_192", label)
+    digest, name = hashlib.sha256(content).hexdigest(), "timm--levit_128s.fb_dist_in1k--model.safetensors"
+    assert checkpoint.sha256 == digest and files(tmp_path / "kept") == [f"{name}.sha256"]
+    assert "answers 401 Unauthorized; asking hf:timm/levit_128s.fb_dist_in1k\n" in log.getvalue()
+    assert log.getvalue().endswith(f"{name}: SHA-256 {digest}; {NEVER}")
+    assert load_weights(create_model("levit_128s"), checkpoint).naming == "timm"
+    find_published("levit_128s", tmp_path / "kept", log)
+    assert log.getvalue().endswith(f"{name}: the same file as when it was first downloaded; {NEVER}")
+
+
+def test_what_a_mirror_gave_first_must_stay_the_same(hub, publish, tmp_path, goldens):
+    publish(f"{hub.url}/a.pth")
+    record = tmp_path / "timm--levit_128s.fb_dist_in1k--model.safetensors.sha256"
+    record.write_text(f"{DIGEST}  model.safetensors\n")
+    hub.repos["timm/levit_128s.fb_dist_in1k"] = {"model.safetensors": as_timm_publishes(1, goldens)}
+    with pytest.raises(ValueError, match=rf"its mirror fails too: hf:timm/.* the first download had {DIGEST[:16]}"):
+        find_published("levit_128s", tmp_path, None)
+
+
+def test_a_mirror_with_another_network_is_refused_and_not_recorded(hub, publish, tmp_path):
+    publish(f"{hub.url}/a.pth")
+    hub.repos["timm/levit_128s.fb_dist_in1k"] = {"pytorch_model.bin": NOT_WEIGHTS["another network"][0]}
+    with pytest.raises(ValueError, match=r"its mirror fails too: hf:timm/.* holds no weights of levit_128s: .*; give"):
+        find_published("levit_128s", tmp_path / "kept", None)
+    assert not (tmp_path / "kept").exists() or files(tmp_path / "kept") == []
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_mirror_of_the_same_file_is_held_to_the_published_digest(is_right, hub, publish, tmp_path):
+    publish(f"{hub.url}/a.pth", mirror="hf:some/one:a.pth", sha256_prefix=DIGEST[:8] if is_right else "00000000")
+    hub.repos["some/one"] = {"a.pth": CONTENT}
+    if is_right:
+        checkpoint, label = find_published("levit_128s", tmp_path, None)
+        assert (checkpoint.sha256, label) == (DIGEST, f"hf:some/one@{COMMIT}:a.pth") and files(tmp_path)[
+            0
+        ] == "a.pth.sha256"
+        return
+    with pytest.raises(
+        ValueError, match=r"a\.pth has SHA-256 .*, 00000000\.\.\. was published; give a checkpoint's path"
+    ):
+        find_published("levit_128s", tmp_path, None)
+
+
+def test_where_host_and_mirror_fail_both_are_named(hub, publish, tmp_path):
+    publish(f"{hub.url}/a.pth")
+    with pytest.raises(ValueError, match=r"answers 401 Unauthorized; its mirror fails too: hf:timm/.*: no such") as e:
+        find_published("levit_128s", tmp_path, None)
+    assert "\n" not in str(e.value)
+
+
+def test_other_content_of_the_host_is_no_reason_to_ask_the_mirror(server, hub, publish, tmp_path):
+    publish(f"{server.url}/a.pth", sha256_prefix="00000000")
+    with pytest.raises(ValueError, match=r"00000000\.\.\. was published; nothing was kept"):
+        find_published("levit_128s", tmp_path, None)
+    assert hub.requests == []
+
+
+def test_mirrors():
+    assert PUBLISHED["levit_384"].mirror == "hf:timm/levit_384.fb_dist_in1k"
+    assert PUBLISHED["efficientvit_m5"].mirror == "hf:timm/efficientvit_m5.r224_in1k"
+    assert PUBLISHED["fastervit_3_any_res"].mirror == "hf:ahatamiz/FasterViT:fastervit_3_224_1k.pth.tar"
+    for weights in PUBLISHED.values():
+        file = parse_hub_file(weights.mirror).file
+        assert file is None or file == weights.filename, "the same file, held to the same record"
 
 
 def test_folder_that_cannot_be_written(server, publish, tmp_path):
