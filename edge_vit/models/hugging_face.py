@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_vit.models.imagenet import imagenet_classes, is_imagenet
+
 HUB_PREFIX = "hf:"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # the first that is there is taken
 CONFIG_FILE = "config.json"
@@ -119,7 +121,8 @@ def weights_in(folder: Path) -> Path:
 
 
 def describe(path: Path, variant: str, *, takes_siblings: bool = False) -> dict[str, Any]:
-    """Return what a config.json beside weights says of them: "classes" and "resolution", as far as it does.
+    """Return what a config.json beside weights says of them, as far as it does: "classes", "resolution", and in
+    timm's form "crop_pct" and "interpolation".
 
     Args:
         takes_siblings: Accept sizes of another variant; whether its weights fit is seen when they are loaded.
@@ -144,6 +147,17 @@ def describe(path: Path, variant: str, *, takes_siblings: bool = False) -> dict[
     size = timm.get("input_size") if isinstance(timm, dict) else [config.get("image_size")]
     if isinstance(size, list) and size and isinstance(size[-1], int):  # timm's: channels, height, width
         known["resolution"] = size[-1]
+    return known | (_timm_preprocessing(timm, config_path) if isinstance(timm, dict) else {})
+
+
+def _timm_preprocessing(config: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    """Return "crop_pct" and "interpolation" as far as a timm configuration has them."""
+    known = {key: config[key] for key in ("crop_pct", "interpolation") if config.get(key) is not None}
+    share, kind = known.get("crop_pct", 1.0), known.get("interpolation", "bicubic")
+    if not isinstance(share, (int, float)) or not 0.1 <= share <= 1.0:
+        raise ValueError(f"{where}: crop_pct {share!r} is not allowed; use 0.1 to 1.0")
+    if kind not in ("bilinear", "bicubic"):
+        raise ValueError(f"{where}: interpolation {kind!r} is not allowed; use bilinear or bicubic")
     return known
 
 
@@ -170,7 +184,8 @@ def _check_variant(config: Mapping[str, Any], variant: str, where: Path, takes_s
 def _classes(config: Mapping[str, Any], where: Path) -> list[dict[str, str]]:
     """Return the classes that a configuration names, [] where it names none.
 
-    A label is the id too, but for labels that occur twice: these have their number.
+    ImageNet's have their synsets as ids. Else a label is the id too, but for labels that occur twice: these have their
+    number.
     """
     labels = config.get("label_names", config.get("id2label"))  # timm's, transformers'
     if labels is None:
@@ -184,6 +199,8 @@ def _classes(config: Mapping[str, Any], where: Path) -> list[dict[str, str]]:
         raise ValueError(f"{where}: class names that are no text; allowed: id2label with one name for each number")
     if labels == [f"LABEL_{i}" for i in range(len(labels))]:  # what transformers writes where nobody named any
         return []
+    if is_imagenet(labels):
+        return imagenet_classes()
     described = config.get("label_descriptions")
     names = described if isinstance(described, dict) else {}
     times = Counter(labels)

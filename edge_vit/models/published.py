@@ -8,7 +8,9 @@ Hugging Face Hub with the same weights is asked by huggingface_hub, under the sa
 EfficientViT (`default_cfgs` of timm/models/levit.py and efficientvit_msra.py), another file with timm's names, of which
 no digest is known; for FasterViT the authors' own, which their host is.
 
-How a variant was evaluated, `resolution` and `crop_pct`, is its authors' too; the sources are named in the table.
+How a variant was evaluated, `resolution`, `crop_pct` and `interpolation`, is its authors' too; the table names the
+sources. All three resize by bicubic interpolation: facebookresearch/LeViT (datasets.py; LevitImageProcessor of
+transformers the same), microsoft/Cream (EfficientViT/classification/data/datasets.py) and NVlabs/FasterViT (`_cfg`).
 """
 
 import contextlib
@@ -45,6 +47,7 @@ class PublishedWeights:
         size_bytes: None where not known.
         resolution: Side in pixels of the pictures that the authors evaluated on.
         crop_pct: That side as a share of the shorter side of the resized picture that it was cropped from.
+        interpolation: Of that resizing.
         mirror: A repository of the Hub with the same weights, as "hf:ORG/NAME" or with ":FILE".
     """
 
@@ -53,6 +56,7 @@ class PublishedWeights:
     licence: str
     resolution: int
     crop_pct: float
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     sha256_prefix: str = ""
     size_bytes: int | None = None
 
@@ -256,6 +260,7 @@ def _fetch(name: str, weights: PublishedWeights, file: BinaryIO, progress: TextI
                 share = f" of {total / 1e6:.1f} MB, {100 * num_bytes / total:3.0f}%" if total else " MB"
                 _write(progress, f"\r{weights.filename}: {num_bytes / 1e6:.1f}{share}")
     except urllib.error.HTTPError as e:
+        e.close()
         raise Unreachable(f"cannot download weights for {name}: {weights.url} answers {e.code} {e.reason}") from e
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
         reason = getattr(e, "reason", None) or e

@@ -15,6 +15,7 @@ from edge_vit.layers.attention_bias import resize_bias_table
 from edge_vit.layers.drop_path import DropPath
 from edge_vit.models.checkpoint_io import Checkpoint
 from edge_vit.models.features import FeatureModel
+from edge_vit.models.imagenet import NUM_CLASSES, imagenet_classes
 from edge_vit.models.published import LICENCES
 from edge_vit.models.registry import create_model, get_spec, image_size, list_models
 
@@ -125,7 +126,8 @@ def load_backbone(
         model: As `create_model` gives it.
         source: A path or an opened checkpoint, in any naming that `load_weights` takes.
         classes: [{"id": ..., "name": ...}], in the order of the model's outputs. The head is loaded if the checkpoint
-            lists the same ids in the same order. None: it is loaded if it has as many classes.
+            has the same ids in the same order; one of a thousand classes that names none has ImageNet's. None: it is
+            loaded if it has as many classes.
 
     Raises:
         ValueError: If a key is missing or unexpected, a shape differs (position tables excepted), or there is no head.
@@ -138,6 +140,8 @@ def load_backbone(
         wanted = ", ".join(key for key, value in state.items() if key.startswith(_HEADS) and value.dim() == 2)
         raise ValueError(f"{found.label} has no head ({wanted}); give a checkpoint of a classifier")
     theirs = checkpoint.classes
+    if theirs is None and count_classes(checkpoint.tensors) == NUM_CLASSES:
+        theirs = imagenet_classes()
     is_same = classes is None or (theirs is not None and [c["id"] for c in theirs] == [c["id"] for c in classes])
     ours = {key: value.shape for key, value in state.items() if key.startswith(_HEADS) and not _is_counter(key)}
     if is_same and ours == {key: value.shape for key, value in head.items()}:
@@ -202,6 +206,12 @@ def _load_(
         notes=() if checkpoint is None else checkpoint.notes,
         left_out=left_out,
     )
+
+
+def count_classes(tensors: Mapping[str, Tensor]) -> int:
+    """Return how many classes a state dict, in anybody's naming, tells apart; a thousand where it has no head."""
+    keys = ("head.l.weight", "head.linear.weight", "head.weight", "classifier.linear.weight")
+    return next((tensors[key].shape[0] for key in keys if key in tensors), NUM_CLASSES)
 
 
 def fitting_variants(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -15,11 +15,12 @@ from edge_vit.layers.fuse import fuse
 from edge_vit.layers.pixel_input import PixelInput
 from edge_vit.models import create_model
 from edge_vit.models.features import FeatureInfo, FeatureModel
+from edge_vit.models.imagenet import NUM_CLASSES, imagenet_classes
 from edge_vit.models.limits import Resolution
 from edge_vit.models.published import PUBLISHED
 from edge_vit.models.rectangles import load_model
 from edge_vit.models.sources import WeightsSource, no_ranges
-from edge_vit.models.weights import WithoutRandomValues, randomize_
+from edge_vit.models.weights import WithoutRandomValues, count_classes, randomize_
 from edge_vit.quantization.checkpoint import load_into_graph_, ranges_from
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.half_scales import round_scales_
@@ -91,7 +92,7 @@ def build_float(
     notes: list[str] = []
     classes = source.metadata.get("classes") or _nameless_classes(source)
     side = source.resolution_for(name, resolution)  # type: ignore[arg-type]
-    crop_pct = 1.0
+    way: dict[str, Any] = {}
     if source.form == "random":
         model = create_model(name, len(classes), side, features_only=features_only)
         randomize_(model)
@@ -106,8 +107,9 @@ def build_float(
         if report.resized:
             notes.append(f"{len(report.resized)} position tables resampled to resolution {side}")
         if source.form == "training" and report.naming != "own" and name in PUBLISHED:
-            crop_pct = PUBLISHED[name].crop_pct
-    preprocess = Preprocess(resolution=side, crop_pct=crop_pct)
+            way = {"crop_pct": PUBLISHED[name].crop_pct, "interpolation": PUBLISHED[name].interpolation}
+        way |= {key: source.metadata[key] for key in ("crop_pct", "interpolation") if key in source.metadata}
+    preprocess = Preprocess(resolution=side, **way)
     integers = None
     if source.form == "int8" and source.checkpoint is not None:
         integers = StoredIntegers(tensors=source.checkpoint.tensors, metadata=source.metadata)
@@ -198,9 +200,13 @@ def _all_ranges(plan: Plan, ranges: dict[str, QParams]) -> dict[str, QParams]:
 
 
 def _nameless_classes(source: WeightsSource) -> list[dict[str, str]]:
-    """Number the classes of a checkpoint that does not name them: as many as its classifier has."""
-    tensors = {} if source.checkpoint is None else source.checkpoint.tensors
-    heads = ("head.l.weight", "head.linear.weight", "head.weight", "classifier.linear.weight")
-    count = next((tensors[key].shape[0] for key in heads if key in tensors), 1000)
-    kind = "ImageNet class" if count == 1000 else "class"
-    return [{"id": str(i), "name": f"{kind} {i}"} for i in range(count)]
+    """Return the classes of a checkpoint that does not name them: ImageNet's where there are a thousand, else numbers.
+
+    Random weights know no names.
+    """
+    if source.checkpoint is None:
+        return [{"id": str(i), "name": f"ImageNet class {i}"} for i in range(NUM_CLASSES)]
+    count = count_classes(source.checkpoint.tensors)
+    if count == NUM_CLASSES:
+        return imagenet_classes()
+    return [{"id": str(i), "name": f"class {i}"} for i in range(count)]

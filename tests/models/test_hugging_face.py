@@ -10,6 +10,7 @@ import pytest
 
 from edge_vit.models import hugging_face
 from edge_vit.models.hugging_face import HubFile, describe, parse_hub_file
+from edge_vit.models.imagenet import imagenet_classes
 from edge_vit.models.levit import LEVIT_VARIANTS
 from edge_vit.models.sources import find_weights, recorded_weights
 
@@ -221,6 +222,19 @@ def test_class_names(config, want, tmp_path):
     assert classes == (want and [{"id": key, "name": name} for key, name in want])
 
 
+def test_timm_s_way_of_preparing_pictures(tmp_path):
+    way = {"input_size": [3, 192, 192], "crop_pct": 0.9, "interpolation": "bilinear", "mean": [0.5, 0.5, 0.5]}
+    known = described(tmp_path, TIMM | {"pretrained_cfg": way})
+    assert known == {"resolution": 192, "crop_pct": 0.9, "interpolation": "bilinear"}
+
+
+def test_the_thousand_labels_of_imagenet_have_synsets(tmp_path):
+    labels = {str(i): f"{entry['name']}, another word" for i, entry in enumerate(imagenet_classes())}
+    assert described(tmp_path, CONFIG | {"id2label": labels})["classes"] == imagenet_classes()
+    turned = dict(zip(labels, reversed(labels.values()), strict=True))
+    assert described(tmp_path, CONFIG | {"id2label": turned})["classes"][0] == {"id": turned["0"], "name": turned["0"]}
+
+
 REFUSED = [
     (b"{", "is no JSON that can be read; get it again"),
     (b"[" * 100_000, "is no JSON that can be read; get it again"),
@@ -233,6 +247,11 @@ REFUSED = [
     (CONFIG | {"model_type": "vit"}, "describes a model of type vit, levit_128s needs levit; name that model"),
     (CONFIG | {"architectures": ["LevitModel"]}, "describes LevitModel, which has no head; give an image classifier"),
     (TIMM | {"architecture": "levit_192"}, "describes levit_192, not levit_128s; name that model"),
+    (TIMM | {"pretrained_cfg": {"crop_pct": 2.0}}, "crop_pct 2.0 is not allowed; use 0.1 to 1.0"),
+    (
+        TIMM | {"pretrained_cfg": {"interpolation": "random"}},
+        "interpolation 'random' is not allowed; use bilinear or bic",
+    ),
     (CONFIG | {"id2label": {"1": "a", "2": "b"}}, "id2label does not number its labels from 0 to 1; mend it"),
     (CONFIG | {"id2label": {"0": 1}}, "class names that are no text; allowed: id2label"),
     (CONFIG | {"id2label": "cat"}, "class names that are no text; allowed: id2label"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from edge_vit.models.checkpoint_io import Checkpoint, write_checkpoint
+from edge_vit.models.imagenet import imagenet_classes
 from edge_vit.models.registry import create_model
 from edge_vit.models.weights import load_backbone, load_weights, randomize_
 
@@ -146,3 +147,11 @@ def test_an_edge_variant_starts_from_its_original(tmp_path):
     write_checkpoint(tmp_path / "x.safetensors", state, {"model": "levit_128s", "classes": ABC})
     model = create_model("levit_edge_128s", num_classes=10)
     assert load_backbone(model, tmp_path / "x.safetensors").left_out
+
+
+def test_a_thousand_classes_that_nobody_named_are_imagenet_s(tmp_path):
+    state = {key: value for key, value in create_model("levit_128s").state_dict().items() if "num_batches" not in key}
+    torch.save({"model": state}, tmp_path / "x.pth")
+    others = [{"id": str(i), "name": str(i)} for i in range(1000)]
+    assert load_backbone(create_model("levit_128s"), tmp_path / "x.pth", imagenet_classes()).left_out == ()
+    assert load_backbone(create_model("levit_128s"), tmp_path / "x.pth", others).left_out

@@ -165,6 +165,7 @@ def test_how_a_variant_was_evaluated_is_known():
     assert evaluated["fastervit_4"] == evaluated["fastervit_4_any_res"] == (224, 1.0)
     assert evaluated["fastervit_4_21k_224"] == (224, 0.95) and evaluated["fastervit_4_21k_768"] == (768, 0.93)
     assert evaluated["fastervit_4_21k_384"] == (384, 1.0) and evaluated["fastervit_4_21k_512"] == (512, 1.0)
+    assert {weights.interpolation for weights in PUBLISHED.values()} == {"bicubic"}, "of all three families' authors"
 
 
 def test_file_put_into_the_cache_by_hand_is_taken_and_recorded(server, publish, tmp_path, capsys):
