@@ -1,5 +1,7 @@
 """What the commands do, from Python. Importing this loads neither torch nor a runtime.
 
+made = api.fine_tune("levit_128s", "PICTURES", "imagenet")              # float, on your own classes
+made = api.train_int8("levit_128s", "PICTURES", made.checkpoint)        # and again, to survive int8
 model = api.load("levit_128s", quantized=True)       # float, in its deploy form, with the embedded integers
 int8 = api.quantize(model)                           # the graph that every converter lowers
 api.export(ConvertConfig(model="levit_128s", target="tflite", precision="int8"))
@@ -7,13 +9,15 @@ api.evaluate(AccuracyConfig(artefact=Path("artifacts/levit_128s_int8.tflite"), d
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edge_vit.deployment import make
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet
 from edge_vit.evaluation import classification, comparison
 from edge_vit.evaluation.classification import Classified, ClassifyConfig
 from edge_vit.evaluation.comparison import AccuracyConfig, AccuracyResult
+from edge_vit.training.config import FINE_TUNING_RECIPE, FLOAT_RECIPE, QAT_RECIPE, Recipe, TrainConfig, TrainResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
     from edge_vit.quantization.pipeline import FloatModel, QuantizedModel
 
 __all__ = [
-    "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "classify", "create", "evaluate", "export", "load", "quantize",
+    "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "Recipe", "TrainConfig", "classify", "create", "distil",
+    "evaluate", "export", "fine_tune", "load", "quantize", "train", "train_int8",
 ]  # fmt: skip
 
 
@@ -68,6 +73,55 @@ def load(
     from edge_vit.quantization.pipeline import build_float
 
     return build_float(name, find_weights(name, weights, prefer_quantized=quantized, takes_raw=raw), resolution)
+
+
+def train(request: TrainConfig) -> TrainResult:
+    """Train as the command `train` does; top-1 in percent.
+
+    It resumes where an earlier run in the same folder stopped, and writes progress to stderr.
+
+    Raises:
+        ValueError: If a setting, the data, a checkpoint or the folder does not fit; the message says which.
+        ImportError: If a package is missing; the message names the extra.
+        RuntimeError: If the loss is not finite, a file cannot be written, or a picture is gone.
+    """
+    from edge_vit.training import run
+
+    return run.run(request)
+
+
+def fine_tune(
+    name: str, data: "str | Path", weights: str = "imagenet", recipe: Recipe = FINE_TUNING_RECIPE, **options: Any
+) -> TrainResult:
+    """Train a variant on other classes, from weights that know pictures already; raises as `train`.
+
+    Args:
+        data: Folder with train/ and val/, or with one sub-folder a class, or a .csv or .jsonl list.
+        weights: "imagenet" (published), "embedded", "hf:ORG/NAME", or a checkpoint's path.
+        options: Other fields of `TrainConfig`, such as output_dir, select_share or teacher.
+    """
+    return train(TrainConfig(model=name, data=Path(data), weights=weights, recipe=recipe, **options))
+
+
+def distil(name: str, data: "str | Path", teacher: str, recipe: Recipe = FLOAT_RECIPE, **options: Any) -> TrainResult:
+    """Train a variant to answer as a teacher does; raises as `train`.
+
+    Args:
+        data: As for `fine_tune`; the teacher must know its classes, and may know more.
+        teacher: A checkpoint of this project, a converted file, a .pt2 program, or package.module:function.
+        options: Other fields of `TrainConfig`, such as weights, temperature or distill_weight.
+    """
+    return train(TrainConfig(model=name, data=Path(data), teacher=teacher, recipe=recipe, **options))
+
+
+def train_int8(name: str, data: "str | Path", weights: str, recipe: Recipe = QAT_RECIPE, **options: Any) -> TrainResult:
+    """Train a float checkpoint to survive int8, quantization-aware; raises as `train`.
+
+    Args:
+        data: What the float checkpoint was trained on.
+        options: Other fields of `TrainConfig`.
+    """
+    return train(TrainConfig(model=name, data=Path(data), weights=weights, recipe=recipe, qat=True, **options))
 
 
 def quantize(

@@ -165,9 +165,9 @@ def _answer(argv: list[str] | None) -> "Answer":
         from edge_vit.quantization.packages import check_torchao
 
         check_torchao()
-    from edge_vit.training.run import run
+    from edge_vit import api
 
-    result = run(config)
+    result = api.train(config)
     if os.environ.get("RANK", "0") != "0":  # one of several processes speaks
         return Answer()
     line = f"top-1 {result.top1:.2f}% on {result.num_val_images} images -> {result.checkpoint}"
