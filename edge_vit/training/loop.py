@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from converters.quiet import quiet
 from edge_vit.training.augment import BatchAugment
 from edge_vit.training.config import Recipe
 from edge_vit.training.groups import is_head
@@ -339,4 +340,7 @@ def _update_average(run: Run, step: int) -> None:
 
 def make_average(model: nn.Module, decay: float) -> nn.Module:
     """Return the module that holds the moving average: a copy, or `model` itself when `decay` is 0."""
-    return copy.deepcopy(model).eval().requires_grad_(False) if decay > 0.0 else model
+    if decay == 0.0:
+        return model
+    with quiet():  # copying an exported graph warns about torch's own classes
+        return copy.deepcopy(model).eval().requires_grad_(False)
