@@ -50,9 +50,7 @@ class ActivationFakeQuant(nn.Module):
             return torch.fake_quantize_per_tensor_affine(x, scale.detach(), zero_point, _QMIN, _QMAX)
         zero_point = self.zero_point.clamp(_QMIN, _QMAX)
         grad_factor = (x.numel() * self.num_processes * _QMAX) ** -0.5
-        if x.is_cuda:
-            return LearntGrid.apply(x, scale, zero_point, grad_factor)  # type: ignore[no-any-return, no-untyped-call]
-        return torch._fake_quantize_learnable_per_tensor_affine(x, scale, zero_point, _QMIN, _QMAX, grad_factor)
+        return LearntGrid.apply(x, scale, zero_point, grad_factor)  # type: ignore[no-any-return, no-untyped-call]
 
     def freeze(self) -> None:
         """Stop learning scale and zero point."""
@@ -71,45 +69,65 @@ class ActivationFakeQuant(nn.Module):
 
 
 class LearntGrid(torch.autograd.Function):
-    """What torch's learnable fake quantization computes, without reading scale and zero point back from the device.
+    """Round to an int8 grid; scale and zero point learn as in LSQ+.
 
-    torch's operator does, twice in each direction, and a GPU must finish all its work for every one of them. On a CPU,
-    where nothing waits, torch's single kernel is faster.
+    What torch's learnable fake quantization computes, in plain operators: its kernel is slower on a CPU, and on a GPU
+    it reads scale and zero point back, for which all work before must end.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, grad_factor: float) -> Tensor:
         zero_point = zero_point.round()
-        ctx.save_for_backward(x, scale, zero_point)
+        steps = (x * (1.0 / scale)).add_(zero_point)
+        near = steps.clamp(_LOWEST, _HIGHEST)
+        is_inside = steps == near
+        grid = torch.round(near, out=steps)
+        centred, slope = grid - zero_point, torch.sub(grid, near, out=near)
+        # How the value changes with the scale: by what rounding did, or beyond the ends with the end.
+        slope = torch.where(is_inside, slope, centred)
+        ctx.save_for_backward(scale, slope, is_inside)
         ctx.grad_factor = grad_factor
-        return _steps(x, scale, zero_point).round_().clamp_(_QMIN, _QMAX).sub_(zero_point).mul_(scale)
+        return centred.mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         (grad,) = grads
-        x, scale, zero_point = ctx.saved_tensors
-        steps = _steps(x, scale, zero_point)
-        rounded = steps.round()
-        grid = rounded.clamp(_QMIN, _QMAX)
-        is_inside = rounded == grid
+        scale, slope, is_inside = ctx.saved_tensors
         grad_x = grad * is_inside
-        grad_scale = (grad * torch.where(is_inside, grid - steps, grid - zero_point)).sum() * ctx.grad_factor
+        grad_scale = _dot(grad, slope) * ctx.grad_factor
         grad_zero_point = (grad_x.sum() - grad.sum()) * scale * ctx.grad_factor
-        return grad_x, grad_scale.view_as(scale), grad_zero_point.view_as(zero_point), None
+        return grad_x, grad_scale.view_as(scale), grad_zero_point.view_as(scale), None
 
 
-def _steps(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    """Return where values lie on the grid, before rounding."""
-    return (x * (1.0 / scale)).add_(zero_point)
+# The ends of what rounds to the grid. Halves round to even: 127.5 would become 128.
+_LOWEST, _HIGHEST = _QMIN - 0.5, 127.49999
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum of products of two tensors of one shape."""
+    if a.is_contiguous() and b.is_contiguous():
+        return torch.dot(a.view(-1), b.view(-1))
+    return (a * b).sum()
 
 
 class WeightFakeQuant(nn.Module):
     """Round a weight to int8, symmetric, one scale an output channel: that channel's largest value over 127."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        scale = weight_scale(weight)
-        zero_point = torch.zeros_like(scale, dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, -WEIGHT_MAX, WEIGHT_MAX)
+        return WeightGrid.apply(weight)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class WeightGrid(torch.autograd.Function):
+    """Round each output channel to its grid, which holds all its values; gradients pass as they are."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        scale = weight_scale(weight).view(-1, *[1] * (weight.dim() - 1))
+        return (weight * (1.0 / scale)).round_().mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
 
 
 def weight_scale(weight: Tensor) -> Tensor:

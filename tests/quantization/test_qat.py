@@ -5,7 +5,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from edge_vit.quantization.plan import QParams
-from edge_vit.quantization.qat import ActivationFakeQuant, LearntGrid
+from edge_vit.quantization.qat import ActivationFakeQuant, LearntGrid, WeightFakeQuant, weight_scale
 
 
 def values(seed=0):
@@ -25,7 +25,7 @@ def gradients(fake_quantize, x):
     return y.detach(), x.grad, scale.grad, zero_point.grad
 
 
-def test_the_operator_for_gpus_computes_what_torchs_does():
+def test_the_operator_computes_what_torchs_does():
     ours = gradients(lambda x, s, z: LearntGrid.apply(x, s, z, 0.01), values())
     torchs = gradients(
         lambda x, s, z: torch._fake_quantize_learnable_per_tensor_affine(x, s, z, -128, 127, 0.01), values()
@@ -35,7 +35,7 @@ def test_the_operator_for_gpus_computes_what_torchs_does():
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_the_operator_for_gpus_reads_nothing_back():
+def test_the_operator_reads_nothing_back():
     """Reading a number back makes the CPU wait until the GPU has done all that it was given."""
     x = values().requires_grad_(True)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
@@ -73,3 +73,24 @@ def test_processes_that_share_a_batch_learn_what_one_would():
 
     for whole, shared in zip(range_gradients([values()]), range_gradients(values().chunk(2)), strict=True):
         torch.testing.assert_close(whole, shared, rtol=1e-5, atol=1e-7)
+
+
+def test_halves_round_as_torchs_do():
+    """At the ends of the grid too: 127.5 steps become 127, not 128."""
+    x = torch.tensor([-129.0, -128.5, -128.4, -0.5, 0.5, 1.5, 127.4, 127.5, 128.0])
+    mine = LearntGrid.apply(x, torch.ones(1), torch.zeros(1), 1.0)
+    assert torch.equal(mine, torch.fake_quantize_per_tensor_affine(x, 1.0, 0, -128, 127))
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 3, 3, 3)])
+def test_weights_are_rounded_as_torch_does(shape):
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+    with torch.no_grad():
+        weight[1] *= 1e-9
+    scale = weight_scale(weight)
+    theirs = torch.fake_quantize_per_channel_affine(weight, scale, torch.zeros_like(scale).int(), 0, -127, 127)
+    mine = WeightFakeQuant()(weight)
+    assert torch.equal(mine, theirs) and int((mine / scale.view(-1, *[1] * (len(shape) - 1))).abs().max()) == 127
+    gradient = torch.randn(shape)
+    mine.backward(gradient)
+    assert torch.equal(weight.grad, gradient)
