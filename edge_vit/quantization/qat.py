@@ -44,11 +44,7 @@ class ActivationFakeQuant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
-        scale = self._scale()
-        if self.is_frozen:
-            zero_point = self.zero_point.detach().round().clamp(_QMIN, _QMAX).int()
-            return torch.fake_quantize_per_tensor_affine(x, scale.detach(), zero_point, _QMIN, _QMAX)
-        zero_point = self.zero_point.clamp(_QMIN, _QMAX)
+        scale, zero_point = self._scale(), self.zero_point.clamp(_QMIN, _QMAX)
         grad_factor = (x.numel() * self.num_processes * _QMAX) ** -0.5
         return LearntGrid.apply(x, scale, zero_point, grad_factor)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -82,18 +78,21 @@ class LearntGrid(torch.autograd.Function):
         near = steps.clamp(_LOWEST, _HIGHEST)
         is_inside = steps == near
         grid = torch.round(near, out=steps)
-        centred, slope = grid - zero_point, torch.sub(grid, near, out=near)
-        # How the value changes with the scale: by what rounding did, or beyond the ends with the end.
-        slope = torch.where(is_inside, slope, centred)
+        slope = None
+        if any(ctx.needs_input_grad[1:3]):
+            # How the value changes with the scale: by what rounding did, or beyond the ends with the end.
+            slope = torch.where(is_inside, torch.sub(grid, near, out=near), grid - zero_point)
         ctx.save_for_backward(scale, slope, is_inside)
         ctx.grad_factor = grad_factor
-        return centred.mul_(scale)
+        return grid.sub_(zero_point).mul_(scale)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         (grad,) = grads
         scale, slope, is_inside = ctx.saved_tensors
-        grad_x = grad * is_inside
+        grad_x = torch.where(is_inside, grad, 0.0)
+        if slope is None:
+            return grad_x, None, None, None
         grad_scale = _dot(grad, slope) * ctx.grad_factor
         grad_zero_point = (grad_x.sum() - grad.sum()) * scale * ctx.grad_factor
         return grad_x, grad_scale.view_as(scale), grad_zero_point.view_as(scale), None
