@@ -5,6 +5,8 @@ PY := $(VENV)/bin/python
 # Another picture to classify in the demo: make demo IMAGE=path/to/picture.jpg
 IMAGE ?=
 INSTALLED := $(VENV)/.installed
+# Processes that share the tests, file by file; each takes a core and up to 4 GB.
+JOBS ?= 2
 
 .PHONY: demo test slow lint install clean
 
@@ -27,7 +29,7 @@ lint: $(INSTALLED)
 	$(PY) -m mypy
 
 test: lint
-	$(PY) -m pytest -m "not slow and not device"
+	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not device"
 
 slow: $(INSTALLED)
 	$(PY) -m pytest -m "slow and not device"
