@@ -94,7 +94,7 @@ def test_quantization_aware_training_has_defaults_of_its_own():
 
 def test_readme_commands_are_possible():
     commands = re.findall(r"python -m edge_vit\.train (levit_128s .*)", README.read_text(encoding="utf-8"))
-    assert len(commands) == 2 and "--qat" in commands[1]
+    assert len(commands) == 4 and "--qat" in commands[1] and "--qat" in commands[3]
     for command in commands:
         recipe = train.config_from_args(train.build_parser().parse_args(command.split())).recipe
         assert 0.0 < recipe.warmup_share < 0.5
