@@ -52,6 +52,8 @@ def answer(
         said = _run(body, interrupted, clean_up, is_forced)
     except SystemExit as e:
         raise SystemExit(_to_stdout("", e.code if isinstance(e.code, int) else 1)) from None
+    except KeyboardInterrupt:  # while the guard itself is set up or taken down
+        said = Answer(code=EXIT_CODE, remarks=(interrupted,))
     for line in said.remarks:
         _to_stderr(line)
     code = _to_stdout(said.text, said.code)

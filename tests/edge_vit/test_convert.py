@@ -214,7 +214,7 @@ def test_interrupted_conversion_leaves_nothing(tmp_path):
         process.send_signal(signal.SIGINT)  # once: the lowering tool may swallow it, the command does not
         process.wait(timeout=120)
         rest = process.stderr.read()
-    assert process.returncode == 130 and "interrupted; nothing was written" in rest
+    assert process.returncode == 130 and "interrupted; nothing was written" in rest, rest
     assert not any(tmp_path.iterdir())
 
 
