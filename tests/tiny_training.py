@@ -22,8 +22,15 @@ LEARNS = ["--epochs", "3", "--lr", "4e-3"]
 WHOLE_PICTURES = ["--color", "0", "--erase", "0", "--mix-prob", "0", "--drop-path", "0"]
 
 
+_users = 0  # several folders of tests may need it at a time
+
+
 def register() -> None:
     """Put the variant among those of this process."""
+    global _users
+    _users += 1
+    if _users > 1:
+        return
     from edge_vit.models import names, registry
     from edge_vit.models.levit import LeViTConfig
 
@@ -34,7 +41,11 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Take it out again."""
+    """Take it out again, once nobody needs it."""
+    global _users
+    _users -= 1
+    if _users:
+        return
     from edge_vit.models import names, registry
 
     registry._SPECS.pop(NAME)  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from converters.tflite.inspect import inspect
 from edge_vit import api, convert
 from edge_vit.deployment.request import ConvertConfig
 from edge_vit.evaluation.comparison import find_reference, load_reference
+from edge_vit.models.names import size_of
 
 pytestmark = pytest.mark.needs_tflite
 SMALL = ["levit_128s", "--target", "tflite", "--resolution", "96"]
@@ -58,6 +59,7 @@ def int8_and_opens(tmp_path_factory, pictures, weights):
     words = [*SMALL, *flags]
     config = vars(convert.build_parser().parse_args(words))
     config.pop("json")
+    config["resolution"] = size_of(config["resolution"])
     with counted_opens(weights) as opens:
         (result,) = api.export(ConvertConfig(**config, command="test")).results
     return result, opens
@@ -138,7 +140,7 @@ def test_own_names_two_at_a_time_and_probabilities(tmp_path, weights, pictures):
     assert convert.main(["levit_128s", "--target", "tflite", *flags, *files]) == 0
     artefact = open_artefact(tmp_path / "levit_128s_fp32.tflite")
     manifest = artefact.manifest
-    assert [label.name for label in manifest.classes] == names and manifest.classes[7].id == "7"
+    assert [label.name for label in manifest.classes] == names and manifest.classes[7].id == "n01514668"
     assert manifest.input.shape == (2, 64, 96, 3) and manifest.output.shape == (2, 1000)
     assert manifest.input.takes.startswith("2 pictures at a time") and manifest.output.kind == "probabilities"
     with zipfile.ZipFile(tmp_path / "levit_128s_fp32.tflite") as archive:

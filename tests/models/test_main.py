@@ -9,7 +9,7 @@ import pytest
 
 from edge_vit.models import summary
 from edge_vit.models.__main__ import main, parse_resolution, run
-from edge_vit.models.registry import list_models
+from edge_vit.models.names import VARIANT_NAMES
 
 # The authors' READMEs and the counts of their published files. LeViT's README prints 1120 M for LeViT-256, a figure cut
 # to three digits: the count that gives its other four figures to the digit gives 1128 there.
@@ -63,7 +63,7 @@ def test_fastervit_counts(capsys):
 
 def test_without_names_it_lists_all(monkeypatch):
     monkeypatch.setattr(summary, "summarise", lambda name, *args: name)
-    assert run([], 1000, None) == list_models()
+    assert run([], 1000, None) == list(VARIANT_NAMES) and len(VARIANT_NAMES) > 30
 
 
 def test_table(capsys):

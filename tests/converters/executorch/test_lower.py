@@ -149,7 +149,9 @@ def test_a_failed_or_interrupted_conversion_leaves_nothing(tmp_path: Path, monke
 
 
 def test_a_file_that_computes_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_executorch, "load", lambda path, threads: lambda array: np.ones((1, 2, 2, 2), np.float32))
+    monkeypatch.setattr(
+        run_executorch, "load_all", lambda path, threads: lambda array: (np.ones((1, 2, 2, 2), np.float32),)
+    )
     with pytest.raises(RuntimeError, match=r"the \.pte does not compute its graph: .* dB, expected 60 or more"):
         convert(nn.Conv2d(4, 2, 1).eval(), (torch.zeros(1, 4, 2, 2),), tmp_path / "m.pte", options=ExecuTorchOptions())
     assert list(tmp_path.iterdir()) == []
