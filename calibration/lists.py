@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from calibration.dataset import ImageSet, check_names_differ, list_class_folders
-from calibration.paths import PathList
+from calibration.paths import PathList, is_list
 
-LIST_SUFFIXES = (".csv", ".jsonl")
 WHOLE = ""  # the split of a list that names none
-
-
-def is_list(source: Path) -> bool:
-    """Tell whether a path names a list and not a folder."""
-    return source.suffix.lower() in LIST_SUFFIXES and not source.is_dir()
 
 
 def list_labelled(source: str | Path, split: str = "val") -> ImageSet:

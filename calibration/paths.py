@@ -1,10 +1,17 @@
-"""Many paths below one folder in the memory that their text takes."""
+"""Many paths below one folder in the memory that their text takes, and what tells a list of them from a folder."""
 
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
+
+LIST_SUFFIXES = (".csv", ".jsonl")
+
+
+def is_list(source: Path) -> bool:
+    """Tell whether a path names a list of pictures and not a folder."""
+    return source.suffix.lower() in LIST_SUFFIXES and not source.is_dir()
 
 
 class PathList(Sequence[Path]):

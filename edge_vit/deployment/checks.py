@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from calibration.paths import is_list
 from converters.manifest import ClassLabel
 from edge_vit.deployment.labels import check_count, read_labels
 from edge_vit.models.limits import Resolution
@@ -68,7 +69,7 @@ def list_pictures(source: Path | None, split: str) -> "ImageSet | None":
     """
     if source is None:
         return None
-    is_listed = source.suffix.lower() in (".csv", ".jsonl") and source.is_file()
+    is_listed = is_list(source) and source.is_file()
     if not source.is_dir() and not is_listed:  # before numpy and Pillow are loaded
         raise ValueError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
     from calibration.dataset import list_images

@@ -70,7 +70,8 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
         ValueError: If the artefact, the data or their classes do not fit; the message says which.
     """
     from calibration.dataset import BatchLoader, choose, match_classes, read_class_names
-    from calibration.lists import is_list, list_labelled
+    from calibration.lists import list_labelled
+    from calibration.paths import is_list
     from calibration.preprocess import Preprocess
     from converters.artefact import check_artefact, load_artefact
     from edge_vit.evaluation.paired import PairedSums, check_max_drop, judge

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from calibration.dataset import ImageSet, SkippedImage, list_class_folders, match_classes, read_class_names, split_off
-from calibration.lists import WHOLE, is_list, read_list
+from calibration.lists import WHOLE, read_list
+from calibration.paths import is_list
 
 DEFAULT_VAL_SHARE = 0.1
 # A smaller class keeps all its pictures to learn from.

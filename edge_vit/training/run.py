@@ -46,6 +46,7 @@ def run(config: TrainConfig) -> TrainResult:
     fitting_batch(len(splits.train), config.recipe.batch_size, place.num_processes)
     if config.tensorboard:
         check_tensorboard()
+    _check_teacher(config.teacher)
     source = _find_source(config)
     resolution = source.resolution_for(config.model, config.resolution) if source is not None else config.resolution
     resolution = resolution or DEFAULT_RESOLUTION
@@ -55,12 +56,16 @@ def run(config: TrainConfig) -> TrainResult:
         return _run(config, place, splits, source, resolution, folder)
 
 
-def _find_source(config: TrainConfig) -> WeightsSource | None:
-    if config.teacher is not None and not names_function(config.teacher) and not Path(config.teacher).exists():
+def _check_teacher(teacher: str | None) -> None:
+    """Raise ValueError if a teacher is neither there nor names a function; loading one takes torch."""
+    if teacher is not None and not names_function(teacher) and not Path(teacher).exists():
         raise ValueError(
-            f"teacher {config.teacher} does not exist; give a checkpoint, a converted file, a .pt2 program, "
+            f"teacher {teacher} does not exist; give a checkpoint, a converted file, a .pt2 program, "
             "or package.module:function"
         )
+
+
+def _find_source(config: TrainConfig) -> WeightsSource | None:
     if config.weights is None:
         return None
     source = find_weights(config.model, config.weights, prefer_quantized=False, takes_siblings=not config.qat)

@@ -17,8 +17,8 @@ from calibration.dataset import match_classes
 from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from converters.artefact import RUNNERS, check_artefact, load_artefact
 from edge_vit.layers.fuse import fuse
-from edge_vit.models import create_model, load_weights
 from edge_vit.models.checkpoint_io import Checkpoint
+from edge_vit.models.rectangles import load_model
 from edge_vit.models.user_code import call_function, names_function
 from edge_vit.training.folders import Splits
 
@@ -148,8 +148,7 @@ def _checkpoint(path: Path) -> Teacher:
             "give package.module:function, which says them"
         )
     side = metadata["resolution"]
-    model = create_model(metadata["model"], num_classes=len(metadata["classes"]), resolution=side)
-    load_weights(model, checkpoint)
+    model, _ = load_model(metadata["model"], checkpoint, len(metadata["classes"]), side)
     return Teacher(module=fuse(model.eval()), classes=metadata["classes"], resolution=side)
 
 

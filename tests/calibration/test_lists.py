@@ -5,7 +5,8 @@ import json
 import pytest
 from PIL import Image
 
-from calibration.lists import is_list, list_labelled, read_list, write_list
+from calibration.lists import list_labelled, read_list, write_list
+from calibration.paths import is_list
 
 
 @pytest.fixture
