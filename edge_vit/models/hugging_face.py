@@ -7,6 +7,7 @@ read as data, without torch; nothing that a repository holds is run.
 import importlib.util
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from edge_vit.models.imagenet import imagenet_classes, is_imagenet
 HUB_PREFIX = "hf:"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # the first that is there is taken
 CONFIG_FILE = "config.json"
+PROCESSOR_FILE = "preprocessor_config.json"  # transformers': how pictures are resized and normalised
+_RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _FORMS = "hf:ORG/NAME, hf:ORG/NAME@REVISION or hf:ORG/NAME:FILE"
 _HUB_FILE = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:@([^@:]+))?(?::([^:]+))?")
 # What transformers' LevitConfig says of each variant; tests/models/test_hugging_face.py holds it equal to the registry.
@@ -61,7 +64,7 @@ def parse_hub_file(text: str) -> HubFile:
 def fetch(wanted: HubFile) -> tuple[Path, str]:
     """Return where huggingface_hub keeps a repository's weights, and the label that names this very file.
 
-    A config.json beside them is fetched with them.
+    A config.json and a preprocessor_config.json beside them are fetched with them.
 
     Raises:
         ValueError: If the repository, the revision or the file is not there, or cannot be had.
@@ -77,6 +80,10 @@ def fetch(wanted: HubFile) -> tuple[Path, str]:
         raise ValueError(f"{wanted} has no {' and no '.join(names)}; name a file of it with hf:ORG/NAME:FILE")
     if path.name in WEIGHT_FILES:
         _download(wanted, (Path(name).parent / CONFIG_FILE).as_posix())
+        try:
+            _download(wanted, (Path(name).parent / PROCESSOR_FILE).as_posix())
+        except ValueError as e:  # offline, and not among what was fetched before
+            print(f"{e}; pictures are prepared as the variant's authors do", file=sys.stderr)
     commit = path.parts[path.parts.index("snapshots") + 1]
     return path, str(HubFile(repo=wanted.repo, revision=commit, file=name))
 
@@ -121,24 +128,20 @@ def weights_in(folder: Path) -> Path:
 
 
 def describe(path: Path, variant: str, *, takes_siblings: bool = False) -> dict[str, Any]:
-    """Return what a config.json beside weights says of them, as far as it does: "classes", "resolution", and in
-    timm's form "crop_pct" and "interpolation".
+    """Return what a config.json and a preprocessor_config.json beside weights say of them, as far as they do:
+    "classes", "resolution", "crop_pct" and "interpolation".
 
     Args:
         takes_siblings: Accept sizes of another variant; whether its weights fit is seen when they are loaded.
 
     Raises:
-        ValueError: If it is damaged, or describes another variant than `variant`.
+        ValueError: If one is damaged, describes another variant than `variant`, or prepares pictures in a way that is
+            not ours.
     """
     config_path = path.parent / CONFIG_FILE
     if path.name not in WEIGHT_FILES or not config_path.is_file():
         return {}
-    try:
-        config = json.loads(config_path.read_bytes())
-    except (OSError, ValueError, RecursionError) as e:
-        raise ValueError(f"{config_path} is no JSON that can be read; get it again") from e
-    if not isinstance(config, dict):
-        raise ValueError(f"{config_path} holds {type(config).__name__}; allowed: an object; get it again")
+    config = _read(config_path)
     _check_variant(config, variant, config_path, takes_siblings)
     known: dict[str, Any] = {}
     if classes := _classes(config, config_path):
@@ -147,11 +150,59 @@ def describe(path: Path, variant: str, *, takes_siblings: bool = False) -> dict[
     size = timm.get("input_size") if isinstance(timm, dict) else [config.get("image_size")]
     if isinstance(size, list) and size and isinstance(size[-1], int):  # timm's: channels, height, width
         known["resolution"] = size[-1]
-    return known | (_timm_preprocessing(timm, config_path) if isinstance(timm, dict) else {})
+    if isinstance(timm, dict):
+        return known | _timm_preprocessing(timm, config_path)
+    processor_path = path.parent / PROCESSOR_FILE
+    return known | (_processor(_read(processor_path), processor_path) if processor_path.is_file() else {})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds."""
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as e:
+        raise ValueError(f"{path} is no JSON that can be read; get it again") from e
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds {type(config).__name__}; allowed: an object; get it again")
+    return config
+
+
+def _processor(config: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    """Return "resolution", "crop_pct" and "interpolation" as far as transformers' LevitImageProcessor has them."""
+    _check_normalisation(config.get("image_mean"), config.get("image_std"), where)
+    known: dict[str, Any] = {}
+    size, crop = config.get("size"), config.get("crop_size")
+    crop = crop.get("height") if isinstance(crop, dict) else crop
+    shortest = size.get("shortest_edge") if isinstance(size, dict) else size
+    if isinstance(crop, int) and isinstance(shortest, int) and config.get("do_center_crop", True):
+        # It resizes the shorter side to 256 / 224 of what it says, and cuts the middle out.
+        share = crop / int(256 / 224 * shortest) if shortest > 0 else 0.0
+        if not 0.1 <= share <= 1.0:
+            raise ValueError(f"{where}: crop_size {crop} of size {shortest} is not allowed; use a share of 0.1 to 1.0")
+        known |= {"resolution": crop, "crop_pct": round(share, 4)}
+    if (kind := config.get("resample")) is not None:
+        if kind not in _RESAMPLE:
+            raise ValueError(f"{where}: resample {kind!r} is not allowed; use 2 (bilinear) or 3 (bicubic)")
+        known["interpolation"] = _RESAMPLE[kind]
+    return known
+
+
+def _check_normalisation(mean: Any, std: Any, where: Path) -> None:
+    """Raise ValueError for weights whose pictures are normalised by others than ImageNet's mean and deviation."""
+    from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
+
+    for name, value, ours in (("mean", mean, IMAGENET_MEAN), ("standard deviation", std, IMAGENET_STD)):
+        if value is not None and not (isinstance(value, list) and len(value) == 3 and all(map(_is_close, value, ours))):
+            raise ValueError(f"{where}: {name} {value} is not allowed; variants normalise by ImageNet's, {list(ours)}")
+
+
+def _is_close(value: Any, ours: float) -> bool:
+    return isinstance(value, (int, float)) and abs(value - ours) < 1e-3
 
 
 def _timm_preprocessing(config: Mapping[str, Any], where: Path) -> dict[str, Any]:
     """Return "crop_pct" and "interpolation" as far as a timm configuration has them."""
+    _check_normalisation(config.get("mean"), config.get("std"), where)
     known = {key: config[key] for key in ("crop_pct", "interpolation") if config.get(key) is not None}
     share, kind = known.get("crop_pct", 1.0), known.get("interpolation", "bicubic")
     if not isinstance(share, (int, float)) or not 0.1 <= share <= 1.0:

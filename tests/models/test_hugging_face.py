@@ -223,9 +223,44 @@ def test_class_names(config, want, tmp_path):
 
 
 def test_timm_s_way_of_preparing_pictures(tmp_path):
-    way = {"input_size": [3, 192, 192], "crop_pct": 0.9, "interpolation": "bilinear", "mean": [0.5, 0.5, 0.5]}
+    way = {"input_size": [3, 192, 192], "crop_pct": 0.9, "interpolation": "bilinear", "mean": [0.485, 0.456, 0.406]}
     known = described(tmp_path, TIMM | {"pretrained_cfg": way})
     assert known == {"resolution": 192, "crop_pct": 0.9, "interpolation": "bilinear"}
+
+
+PROCESSOR = {"size": {"shortest_edge": 192}, "crop_size": {"height": 192, "width": 192}, "resample": 2}
+
+
+def processed(tmp_path, processor):
+    path = write(tmp_path, files() | {"preprocessor_config.json": as_json(processor)}) / "model.safetensors"
+    return describe(path, NAME)
+
+
+def test_transformers_way_of_preparing_pictures(tmp_path):
+    """LevitImageProcessor makes the shorter side 256 / 224 of its size, 219 for 192, and cuts 192 out of it."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    known = processed(tmp_path, PROCESSOR)
+    assert {key: known[key] for key in ("resolution", "crop_pct", "interpolation")} == {
+        "resolution": 192, "crop_pct": round(192 / 219, 4), "interpolation": "bilinear",
+    }  # fmt: skip
+    usual = transformers.LevitImageProcessor().to_dict()
+    known = processed(tmp_path, {key: usual[key] for key in ("size", "crop_size", "resample", "image_mean")})
+    assert (known["resolution"], known["crop_pct"], known["interpolation"]) == (224, 0.875, "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("processor", "message"),
+    [
+        ({"image_std": [0.5, 0.5, 0.5]}, "standard deviation [0.5, 0.5, 0.5] is not allowed; variants normalise by"),
+        ({"resample": 0}, "resample 0 is not allowed; use 2 (bilinear) or 3 (bicubic)"),
+        ({"size": 100, "crop_size": 224}, "crop_size 224 of size 100 is not allowed; use a share of 0.1 to 1.0"),
+        ([], "holds list; allowed: an object"),
+    ],
+)
+def test_a_way_of_preparing_pictures_that_is_not_ours(processor, message, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        processed(tmp_path, processor)
+    assert str(caught.value).startswith(str(tmp_path / "preprocessor_config.json"))
 
 
 def test_the_thousand_labels_of_imagenet_have_synsets(tmp_path):
@@ -248,6 +283,10 @@ REFUSED = [
     (CONFIG | {"architectures": ["LevitModel"]}, "describes LevitModel, which has no head; give an image classifier"),
     (TIMM | {"architecture": "levit_192"}, "describes levit_192, not levit_128s; name that model"),
     (TIMM | {"pretrained_cfg": {"crop_pct": 2.0}}, "crop_pct 2.0 is not allowed; use 0.1 to 1.0"),
+    (
+        TIMM | {"pretrained_cfg": {"mean": [0.5, 0.5, 0.5]}},
+        r"mean [0.5, 0.5, 0.5] is not allowed; variants normalise by ImageNet's, [0.485, 0.456, 0.406]",
+    ),
     (
         TIMM | {"pretrained_cfg": {"interpolation": "random"}},
         "interpolation 'random' is not allowed; use bilinear or bic",
