@@ -92,7 +92,7 @@ def check_alignment(tools: Tools, apk: Path) -> Check:
 
 
 def check_badging(badging: str) -> Check:
-    """The installer would see the app that build.gradle describes, startable, for ARM phones."""
+    """The installer would see the app that build.gradle.kts describes, startable, for ARM phones."""
     info = compiling.read_gradle()
     wanted = {
         f"package: name='{info.application_id}' versionCode='{info.version_code}' versionName='{info.version_name}'",
@@ -213,7 +213,7 @@ def compile_probe(scratch: Path) -> Path:
     """
     core, probe = scratch / "core", scratch / "probe"
     javac = ["javac", "-nowarn", "-source", "8", "-target", "8", "-Xlint:-options", "-encoding", "UTF-8"]
-    for sources, classpath, into in (("main", scratch, core), ("test", core, probe)):
+    for sources, classpath, into in (("main", scratch, core), ("probe", core, probe)):
         into.mkdir()
         files = sorted((compiling.DEMO / "core" / "src" / sources).rglob("*.java"))
         run([*javac, "-cp", classpath, "-d", into, *files])

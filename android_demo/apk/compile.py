@@ -27,7 +27,7 @@ PASSWORD = "android"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppInfo:
-    """What app/build.gradle says about the app."""
+    """What app/build.gradle.kts says about the app."""
 
     namespace: str
     application_id: str
@@ -37,7 +37,7 @@ class AppInfo:
     version_name: str
 
 
-def read_gradle(path: Path = DEMO / "app" / "build.gradle") -> AppInfo:
+def read_gradle(path: Path = DEMO / "app" / "build.gradle.kts") -> AppInfo:
     """Take names, versions and SDK levels from where Gradle takes them."""
     text = path.read_text()
     return AppInfo(

@@ -160,12 +160,12 @@ def _fill_androguard(part: Path) -> None:
 
 
 def gradle_value(text: str, name: str) -> str:
-    """Return the value of `name` in a build.gradle, quoted or not.
+    """Return the value of `name` in a build.gradle.kts, quoted or not.
 
     Raises:
         ValueError: If it is not set there exactly once.
     """
     found = re.findall(rf"^\s*{name}\s*=\s*[\"']?([^\"'\s]+)[\"']?\s*$", text, re.M)
     if len(found) != 1:
-        raise ValueError(f"app/build.gradle sets {name} {len(found)} times; expected once")
+        raise ValueError(f"app/build.gradle.kts sets {name} {len(found)} times; expected once")
     return found[0]

@@ -144,7 +144,7 @@ def test_what_is_no_library_is_refused(tmp_path):
 def test_gradle_values():
     info = compiling.read_gradle()
     assert (info.application_id, info.min_sdk) == ("edgevit.demo", "26")
-    with pytest.raises(ValueError, match=r"app/build\.gradle sets minSdk 0 times; expected once"):
+    with pytest.raises(ValueError, match=r"app/build\.gradle\.kts sets minSdk 0 times; expected once"):
         tools.gradle_value("minSdkVersion 21", "minSdk")
 
 
