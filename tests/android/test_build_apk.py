@@ -55,8 +55,8 @@ def test_other_flavours_compile_against_stubs(fetched, built, tmp_path):
     _, work = built
     for flavour in ("litert", "full"):
         classes = compiling.compile_java(fetched, flavour, work / "generated", tmp_path / flavour)
-        assert (classes / "edgevit/demo/LiteRtClassifier.class").exists()
-        assert not (classes / "org/tensorflow").exists()
+        assert (classes / "edgevit/demo/CompiledModelClassifier.class").exists()
+        assert not (classes / "org/tensorflow").exists() and not (classes / "com/google").exists()
 
 
 @pytest.mark.slow

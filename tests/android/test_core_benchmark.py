@@ -1,11 +1,15 @@
 """The app measures as bench_arm does, and its results are bench_arm's records."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_vit.devices import records, results, stats
+from edge_vit.devices import device_info, records, results, stats
+
+DEMO = Path(__file__).parents[2] / "android_demo"
 
 
 @pytest.fixture
@@ -109,3 +113,117 @@ def test_time_limit_ends_the_measurement(ask):
 )
 def test_settings_that_make_no_sense(change, message, ask):
     assert run(ask, [1000], **change) == {"error": message}
+
+
+@pytest.mark.parametrize(
+    "events, samples, reason",
+    [
+        ([], 50, None),
+        (["", "", "background"], 3, "the app went to the background"),
+        (["background", "foreground"], 1, "the app went to the background"),
+        (["", "camera"], 2, "the camera was opened"),
+        (["user"], 1, "stopped by the user"),
+    ],
+    ids=["undisturbed", "background", "back again", "camera", "user"],
+)
+def test_a_run_ends_in_the_background_and_when_the_camera_streams(events, samples, reason, ask):
+    assert ask({"do": "guard", "events": events}) == [{"num_samples": samples, "reason": reason}]
+
+
+def test_a_broken_off_record_says_why(record):
+    made = record(latencies(30), runs=50, stopped_because="the app went to the background")
+    assert made["failure"] == {
+        "kind": "interrupted",
+        "message": "stopped before all inferences were run: the app went to the background",
+    }
+
+
+def test_the_record_tells_the_device_before_and_after(record):
+    made = record(latencies(60), heat="severe")
+    before, after = made["state_before"], made["state_after"]
+    assert before.keys() == after.keys() >= {field.name for field in dataclasses.fields(device_info.State)}
+    assert (before["thermal_status"], after["thermal_status"]) == ("none", "severe")
+    assert before["thermal_headroom"] == 0.4 and before["battery_percent"] == 80 and before["is_charging"]
+    assert before["app"] == {"is_foreground": True, "is_camera_open": False, "is_power_saving": False}
+    assert "hot (severe)" in made["figures"]["marks"]
+    own = {key: value for key, value in made.items() if key not in ("figures", "device_name")}
+    assert records.figures(records.Record(**own, device_name="app"))["marks"] == made["figures"]["marks"]
+    assert made["runner"]["accelerator"] == "GPU, rest on CPU" and made["runner"]["accelerator_asked"] == "GPU"
+
+
+def test_the_peak_is_the_most_that_was_ever_resident(ask, tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/status").write_text("VmPeak:\t 9000 kB\nVmHWM:\t   51234 kB\nVmRSS:\t   40000 kB\n")
+    assert ask({"do": "kernel", "root": str(tmp_path)})[0]["peak_kb"] == 51234
+
+
+def test_this_machines_own_peak_is_read(ask):
+    (here,) = ask({"do": "kernel", "root": "/"})
+    assert 10_000 < here["peak_kb"] < 4_000_000
+
+
+def test_clusters_are_those_of_bench_arm(ask, tmp_path):
+    """The same made-up phone, read by the app's classes and by bench_arm's."""
+    cpus = tmp_path / "sys/devices/system/cpu"
+    lines = []
+    for policy, cores, capacity, khz, governor in (
+        (4, (4, 5), 1024, 2400000, "performance"),
+        (0, (0, 1), 384, 1800000, "walt"),
+    ):
+        folder = cpus / f"cpufreq/policy{policy}"
+        folder.mkdir(parents=True)
+        for name, value in (
+            ("related_cpus", " ".join(map(str, cores))),
+            ("cpuinfo_max_freq", khz),
+            ("scaling_governor", governor),
+        ):
+            (folder / name).write_text(f"{value}\n")
+        lines.append(f"policy {khz} {governor} {' '.join(map(str, cores))}")
+        for core in cores:
+            (cpus / f"cpu{core}").mkdir()
+            (cpus / f"cpu{core}/cpu_capacity").write_text(f"{capacity}\n")
+            lines.append(f"capacity {core} {capacity}")
+    (cpus / "cpufreq/policy4/scaling_cur_freq").write_text("1900000\n")
+    (made,) = ask({"do": "kernel", "root": str(tmp_path)})
+    expected = [dataclasses.asdict(one) for one in device_info.parse_clusters("\n".join(lines))]
+    assert made["clusters"] == [one | {"cores": list(one["cores"])} for one in expected]
+    assert made["clocks_khz"] == {"4": 1900000}
+
+
+def test_what_a_phone_hides_is_left_out(ask, tmp_path):
+    assert ask({"do": "kernel", "root": str(tmp_path)}) == [{"peak_kb": None, "clusters": [], "clocks_khz": {}}]
+
+
+@pytest.mark.parametrize(
+    "asked, working, tried, runs_on",
+    [
+        ("CPU", ["CPU"], ["CPU"], "CPU"),
+        ("GPU", ["GPU", "GPU+CPU", "CPU"], ["GPU"], "GPU"),
+        ("GPU", ["GPU+CPU", "CPU"], ["GPU", "GPU+CPU"], "GPU, rest on CPU"),
+        ("NPU", ["CPU"], ["NPU", "NPU+CPU", "CPU"], "CPU instead of NPU"),
+    ],
+)
+def test_what_really_runs_is_told(asked, working, tried, runs_on, ask):
+    request = {"do": "fallback", "asked": asked, "working": working}
+    assert ask(request) == [{"accelerator": runs_on, "tried": tried}]
+
+
+def test_a_model_that_runs_nowhere_says_what_the_cpu_said(ask):
+    assert ask({"do": "fallback", "asked": "GPU", "working": []}) == [{"error": "CPU does not work"}]
+
+
+def activity(name):
+    return (DEMO / f"app/src/main/java/edgevit/demo/{name}.java").read_text()
+
+
+def test_the_app_tells_its_guard_what_happens():
+    """Android's own classes cannot run here; that they pass on what happens is held by reading."""
+    for name in ("MainActivity", "BenchActivity"):
+        assert re.search(r"void onPause\(\) \{\s+(viewModel\.)?guard\.setForeground\(false\);", activity(name))
+    assert "guard.setCameraOpen(true)" in activity("CameraFeed") and "guard.setCameraOpen(false)" in activity(
+        "CameraFeed"
+    )
+    assert re.search(
+        r"void onMeasurePressed\(\) \{\s+closeCamera\(\);\s+viewModel\.measure\(\);", activity("MainActivity")
+    )
+    assert "new Benchmark.Settings(threads, 0, 1, 30, 100, 5, 60)" in activity("ClassifierViewModel")

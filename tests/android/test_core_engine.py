@@ -46,7 +46,7 @@ def test_camera_frames_follow_jfif(pixel_stride, padding, ask, tmp_path):
         data = rows.tobytes()[: (plane.shape[0] - 1) * stride + (plane.shape[1] - 1) * step + 1]
         (tmp_path / f"plane{i}").write_bytes(data)
         request |= {f"plane{i}": str(tmp_path / f"plane{i}"), f"row_stride{i}": stride}
-    assert ask(request) == [{"is_done": True}]
+    assert ask(request) == [{"is_done": True, "is_timed": True}]
     found = np.frombuffer((tmp_path / "rgba").read_bytes(), np.uint8).reshape(height, width, 4)
     y = planes[0].astype(float)
     u, v = (np.repeat(np.repeat(p.astype(float) - 128, 2, 0), 2, 1) for p in planes[1:])

@@ -67,3 +67,11 @@ def test_only_a_result_can_be_shared(states):
     assert {name for name, shown in states.items() if shown["can_share"]} == {"measured"}
     assert states["measured"]["hint"] == "not reproducible"
     assert states["stopped"]["message"] == "Benchmark stopped"
+
+
+def test_the_camera_s_own_stage_is_told(states):
+    assert states["live"]["latency"].splitlines()[1:] == ["converting the frame 1.9 ms", "preparing the picture 2.3 ms"]
+
+
+def test_what_runs_the_model_is_told(states):
+    assert states["ready"]["hint"] == "Runs on: CPU"

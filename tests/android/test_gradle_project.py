@@ -24,7 +24,7 @@ PLANTED = {
     "missing folder": (APP, "src/runtimeLitert/java", "src/runtimeLiteRt/java", "no folder app/src/runtimeLiteRt/java"),
     "old source sets": (APP, "java.directories.add(", "java.srcDirs(", "sets srcDirs"),
     "lost dependency": (
-        APP, '"fullImplementation"(libs.litert)', "", "full: LiteRtClassifier.java imports org.tensorflow.lite.",
+        APP, '"fullImplementation"(libs.litert)', "", "full: InterpreterClassifier.java imports org.tensorflow.lite.",
     ),
     "unknown alias": (APP, "(libs.executorch.android)", "(libs.executorch)", "which the catalogue has not"),
     "lone version": (

@@ -1,5 +1,6 @@
 package edgevit.demo;
 
+import android.content.Context;
 import edgevit.core.RuntimeFactory;
 import java.util.Collections;
 import java.util.List;
@@ -8,7 +9,7 @@ import java.util.List;
 final class Runtimes {
     private Runtimes() {}
 
-    static List<RuntimeFactory> all() {
+    static List<RuntimeFactory> all(Context context) {
         return Collections.<RuntimeFactory>singletonList(new ExecuTorchRuntimeFactory());
     }
 }

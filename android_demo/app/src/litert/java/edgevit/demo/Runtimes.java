@@ -1,14 +1,19 @@
 package edgevit.demo;
 
+import android.content.Context;
 import edgevit.core.RuntimeFactory;
-import java.util.Collections;
+import java.util.ArrayList;
 import java.util.List;
 
-/** The runtime of this flavour. */
+/** The runtime of this flavour, once for each accelerator. */
 final class Runtimes {
     private Runtimes() {}
 
-    static List<RuntimeFactory> all() {
-        return Collections.<RuntimeFactory>singletonList(new LiteRtRuntimeFactory());
+    static List<RuntimeFactory> all(Context context) {
+        List<RuntimeFactory> found = new ArrayList<>();
+        for (String accelerator : new String[] {"CPU", "GPU", "NPU"}) {
+            found.add(new LiteRtRuntimeFactory(context, accelerator));
+        }
+        return found;
     }
 }

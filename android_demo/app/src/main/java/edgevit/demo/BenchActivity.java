@@ -7,15 +7,11 @@ import android.util.Log;
 import android.view.WindowManager;
 import android.widget.TextView;
 import edgevit.core.Benchmark;
-import edgevit.core.BenchmarkRecord;
 import edgevit.core.Engine;
 import edgevit.core.Json;
 import edgevit.core.ModelException;
+import edgevit.core.RunGuard;
 import edgevit.core.RuntimeFactory;
-import java.io.File;
-import java.io.FileOutputStream;
-import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.util.Collections;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -23,15 +19,15 @@ import java.util.concurrent.Executors;
 /**
  * Measures one model when adb asks for it, and writes the record where adb can pull it.
  *
- * <p>Extras: model (file name, required), result (file name, required), threads, warmup_runs, runs (whole numbers), warmup_seconds,
- * max_warmup_seconds, seconds, max_seconds (floats). The result goes to the app's external folder bench/, complete or not at all; on
+ * <p>Extras: model (file name, required), result (file name, required), accelerator (CPU, GPU or NPU; the first that the runtime has),
+ * threads, warmup_runs, runs (whole numbers), warmup_seconds, max_warmup_seconds, seconds, max_seconds (floats). The result goes to the app's external folder bench/, complete or not at all; on
  * failure it is {@code {"error": ...}}.
  */
 public final class BenchActivity extends Activity {
     private static final String TAG = "EdgeVitBench";
 
     private final ExecutorService worker = Executors.newSingleThreadExecutor();
-    private volatile boolean isStopped;
+    private final RunGuard guard = new RunGuard();
 
     @Override
     protected void onCreate(Bundle saved) {
@@ -51,21 +47,35 @@ public final class BenchActivity extends Activity {
     }
 
     @Override
+    protected void onResume() {
+        super.onResume();
+        guard.setForeground(true);
+    }
+
+    /** Measurements in the background are not the model's: what was measured until now is written, marked as partial. */
+    @Override
+    protected void onPause() {
+        guard.setForeground(false);
+        super.onPause();
+    }
+
+    @Override
     protected void onDestroy() {
-        isStopped = true;
+        guard.end(RunGuard.BACKGROUND);
         worker.shutdown();
         super.onDestroy();
     }
 
     private void start(final Intent intent) {
-        isStopped = false;
+        guard.begin();
+        guard.setForeground(true); // onCreate and onNewIntent come before onResume.
         worker.execute(() -> {
             String result = intent.getStringExtra("result");
             if (result == null || !result.matches("[A-Za-z0-9_-]{1,64}\\.json")) {
                 Log.e(TAG, "result is " + result + "; give a file name such as run.json");
                 return;
             }
-            write(result, measure(intent));
+            Records.write(this, result, measure(intent));
             runOnUiThread(this::finish);
         });
     }
@@ -87,42 +97,25 @@ public final class BenchActivity extends Activity {
                 intent.getIntExtra("threads", 1), intent.getIntExtra("warmup_runs", 10),
                 intent.getFloatExtra("warmup_seconds", 1), intent.getFloatExtra("max_warmup_seconds", 30),
                 intent.getIntExtra("runs", 50), intent.getFloatExtra("seconds", 5), intent.getFloatExtra("max_seconds", 300));
-        RuntimeFactory runtime = runtimeFor(model);
+        RuntimeFactory runtime = runtimeFor(model, intent.getStringExtra("accelerator"));
         ModelCatalog catalog = new ModelCatalog(this, runtime.target());
         Engine engine = Engine.load(catalog, model, runtime, settings.threads, catalog.copies());
         try {
-            Benchmark.Result result = engine.benchmark(System::nanoTime).run(settings, (isWarmup, done) -> !isStopped);
-            BenchmarkRecord record = new BenchmarkRecord(engine.manifest, settings, result);
-            record.loadUs = engine.loadUs;
-            record.runner = runtime.name();
-            record.runnerVersion = runtime.version();
-            DeviceFacts.describe(this, record);
-            return record.toJson();
+            return BenchRun.measure(this, engine, settings, runtime, guard, (isWarmup, done) -> true).toJson();
         } finally {
             engine.close();
         }
     }
 
-    private static RuntimeFactory runtimeFor(String model) {
-        for (RuntimeFactory runtime : Runtimes.all()) {
-            if (model.endsWith(ModelCatalog.ending(runtime.target()))) {
+    private RuntimeFactory runtimeFor(String model, String accelerator) {
+        for (RuntimeFactory runtime : Runtimes.all(this)) {
+            boolean isWanted = accelerator == null || accelerator.equals(runtime.accelerator());
+            if (isWanted && model.endsWith(ModelCatalog.ending(runtime.target()))) {
                 return runtime;
             }
         }
-        throw new IllegalArgumentException("no runtime for " + model + " is part of this app; build the flavour that carries it");
-    }
-
-    /** Write the result under another name first: who waits for it must not read half of it. */
-    private void write(String name, String json) {
-        File folder = getExternalFilesDir("bench");
-        File part = new File(folder, name + ".part");
-        try (FileOutputStream out = new FileOutputStream(part)) {
-            out.write(json.getBytes(StandardCharsets.UTF_8));
-        } catch (IOException e) {
-            Log.e(TAG, "cannot write " + part + ": " + e.getMessage());
-            return;
-        }
-        boolean isDone = part.renameTo(new File(folder, name));
-        Log.i(TAG, (isDone ? "wrote " : "cannot rename ") + name);
+        String on = accelerator == null ? "" : " on accelerator " + accelerator;
+        throw new IllegalArgumentException(
+                "no runtime for " + model + on + " is part of this app; build the flavour that carries it");
     }
 }

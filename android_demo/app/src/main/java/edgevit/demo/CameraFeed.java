@@ -59,6 +59,7 @@ final class CameraFeed implements TextureView.SurfaceTextureListener {
 
     void open() {
         isOpen = true;
+        viewModel.guard.setCameraOpen(true);
         if (view.isAvailable()) {
             start();
         } // Otherwise once the view has its surface.
@@ -66,6 +67,7 @@ final class CameraFeed implements TextureView.SurfaceTextureListener {
 
     void close() {
         isOpen = false;
+        viewModel.guard.setCameraOpen(false);
         if (device != null) {
             device.close();
             device = null;

@@ -24,6 +24,8 @@ final class ClassifierScreen {
         void onPickPressed();
 
         void onCameraPressed();
+
+        void onMeasurePressed();
     }
 
     private final Activity activity;
@@ -39,7 +41,7 @@ final class ClassifierScreen {
             if (viewModel.state() instanceof UiState.Measuring) {
                 viewModel.stop();
             } else {
-                viewModel.measure();
+                host.onMeasurePressed();
             }
         });
         fillRuntimes();
@@ -102,12 +104,13 @@ final class ClassifierScreen {
     private void fillRuntimes() {
         List<String> names = new ArrayList<>();
         for (RuntimeFactory runtime : viewModel.runtimes) {
-            names.add(runtime.name());
+            names.add(runtime.name() + " " + runtime.accelerator());
         }
         fill(R.id.runtimes, names, viewModel.runtime, place -> {
             if (place != viewModel.runtime) {
                 viewModel.select(place, viewModel.model, viewModel.threads);
                 fillModels();
+                fillThreads(); // One again, whatever the other runtime had.
             }
         });
     }

@@ -12,6 +12,7 @@ import edgevit.core.ModelException;
 import edgevit.core.PictureException;
 import edgevit.core.Postprocess.Prediction;
 import edgevit.core.Problems;
+import edgevit.core.RunGuard;
 import edgevit.core.RuntimeFactory;
 import edgevit.core.UiState;
 import edgevit.core.Yuv;
@@ -33,10 +34,10 @@ final class ClassifierViewModel {
     private static final int NUM_CLASSES = 3;
     /** A chosen picture is classified this often, so that there is a p90 to show; the camera keeps as many of its last frames. */
     private static final int NUM_RUNS = 30;
-    private static final int PROGRESS_EVERY = 5;
-    private static final Benchmark.Clock CLOCK = System::nanoTime;
+    /** Telling the screen more often would draw it while the time is taken. */
+    private static final long PROGRESS_NANOS = 500_000_000L;
 
-    final List<RuntimeFactory> runtimes = Runtimes.all();
+    final List<RuntimeFactory> runtimes;
     private final Context context;
     private final Handler main = new Handler(Looper.getMainLooper());
     private final ExecutorService worker = Executors.newSingleThreadExecutor();
@@ -46,6 +47,7 @@ final class ClassifierViewModel {
     private UiState state;
     private Bitmap shown;
     private boolean isFrameWaiting;
+    private String accelerator;
     int runtime;
     String model;
     // One: with several, ExecuTorch 1.4.1 computes int8 attention wrongly on ARM (see README.md).
@@ -57,10 +59,11 @@ final class ClassifierViewModel {
     private int numLatencies;
     private Engine engine;
 
-    private volatile boolean isStopped;
+    final RunGuard guard = new RunGuard();
 
     ClassifierViewModel(Context context) {
         this.context = context.getApplicationContext();
+        runtimes = Runtimes.all(this.context);
         String[] names = modelNames();
         if (names.length == 0) {
             state = Problems.noModel();
@@ -87,10 +90,11 @@ final class ClassifierViewModel {
 
     /** Load another model, or the same in another way. */
     void select(int newRuntime, String newModel, int newThreads) {
+        int threadsNow = newRuntime == runtime ? newThreads : 1; // A number that is right for one runtime says nothing of another.
         runtime = newRuntime;
         String[] names = modelNames();
         model = Arrays.asList(names).contains(newModel) ? newModel : names.length > 0 ? names[0] : null;
-        threads = newThreads;
+        threads = threadsNow;
         if (model == null) {
             show(Problems.noModel());
             return;
@@ -98,13 +102,15 @@ final class ClassifierViewModel {
         final RuntimeFactory factory = runtimes.get(newRuntime);
         final ModelCatalog catalog = new ModelCatalog(context, factory.target());
         final String name = model;
-        isStopped = true; // a benchmark of the former choice
+        guard.end(RunGuard.OTHER_MODEL);
         show(new UiState.Loading(name));
         worker.execute(() -> {
             closeEngine();
             try {
-                engine = Engine.load(catalog, name, factory, newThreads, catalog.copies());
-                post(new UiState.Ready());
+                engine = Engine.load(catalog, name, factory, threadsNow, catalog.copies());
+                final String runsOn = engine.accelerator();
+                main.post(() -> accelerator = runsOn);
+                post(new UiState.Ready(runsOn));
             } catch (ModelException e) {
                 post(Problems.model(e));
             }
@@ -119,7 +125,7 @@ final class ClassifierViewModel {
                 final Bitmap small = pictures.shown;
                 main.post(() -> shown = small);
                 numLatencies = 0;
-                post(classified(NUM_RUNS, false));
+                post(classified(NUM_RUNS, false, 0));
             } catch (Pictures.Unusable e) {
                 post(e.problem);
             } catch (PictureException e) {
@@ -142,7 +148,7 @@ final class ClassifierViewModel {
             UiState next;
             try {
                 pictures.take(frame);
-                next = classified(1, true);
+                next = classified(1, true, frame.convertUs);
             } catch (PictureException e) {
                 next = Problems.picture(e);
             } catch (ModelException e) {
@@ -158,33 +164,41 @@ final class ClassifierViewModel {
         });
     }
 
+    /** Measure the model; the camera is closed by then. The record is also kept as a file, a broken-off one too. */
     void measure() {
-        final Benchmark.Settings settings = new Benchmark.Settings(threads, 10, 1, 30, 100, 5, 60);
+        // Warm-up ends when the latency is steady, not after a number of inferences.
+        final Benchmark.Settings settings = new Benchmark.Settings(threads, 0, 1, 30, 100, 5, 60);
         final RuntimeFactory factory = runtimes.get(runtime);
-        isStopped = false;
+        guard.begin();
         show(new UiState.Measuring(true, 0, settings.runs));
         worker.execute(() -> {
             try {
-                Benchmark.Result result = engine.benchmark(CLOCK).run(settings, (isWarmup, done) -> {
-                    if (done % PROGRESS_EVERY == 0) {
-                        post(new UiState.Measuring(isWarmup, done, settings.runs));
-                    }
-                    return !isStopped;
-                });
-                BenchmarkRecord record = new BenchmarkRecord(engine.manifest, settings, result);
-                record.loadUs = engine.loadUs;
-                record.runner = factory.name();
-                record.runnerVersion = factory.version();
-                DeviceFacts.describe(context, record);
-                post(new UiState.Measured(result.samplesUs, record.marks(), record.toJson()));
+                BenchmarkRecord record = BenchRun.measure(context, engine, settings, factory, guard, progress(settings));
+                Records.write(context, "screen-" + engine.manifest.fileName + ".json", record.toJson());
+                if (RunGuard.OTHER_MODEL.equals(guard.reason())) {
+                    return; // The screen already shows that one; the partial record is in its file.
+                }
+                post(new UiState.Measured(record.samplesUs(), record.marks(), record.toJson()));
             } catch (ModelException e) {
                 post(Problems.model(e));
             }
         });
     }
 
+    private Benchmark.Progress progress(final Benchmark.Settings settings) {
+        final long[] told = {0};
+        return (isWarmup, done) -> {
+            long now = System.nanoTime();
+            if (now - told[0] > PROGRESS_NANOS) {
+                told[0] = now;
+                post(new UiState.Measuring(isWarmup, done, settings.runs));
+            }
+            return true;
+        };
+    }
+
     void stop() {
-        isStopped = true;
+        guard.end(RunGuard.USER);
     }
 
     /** Show a problem that the activity met: no camera, not allowed, no picker. */
@@ -196,17 +210,17 @@ final class ClassifierViewModel {
     void reset() {
         boolean isModelMissing = state instanceof UiState.Problem && ((UiState.Problem) state).isModel;
         if (!(state instanceof UiState.Loading) && !isModelMissing) {
-            show(new UiState.Ready());
+            show(new UiState.Ready(accelerator));
         }
     }
 
     void close() {
-        isStopped = true;
+        guard.end(RunGuard.BACKGROUND);
         worker.execute(this::closeEngine);
         worker.shutdown();
     }
 
-    private UiState classified(int runs, boolean isLive) throws ModelException, PictureException {
+    private UiState classified(int runs, boolean isLive, double convertUs) throws ModelException, PictureException {
         List<Prediction> top =
                 engine.classify(pictures.rgba, pictures.width, pictures.height, pictures.orientation, NUM_CLASSES);
         add(engine.inferenceUs);
@@ -214,7 +228,7 @@ final class ClassifierViewModel {
             add(engine.runAgain());
         }
         double[] kept = Arrays.copyOf(latencies, Math.min(numLatencies, latencies.length));
-        return new UiState.Classified(top, kept, engine.preprocessUs, isLive);
+        return new UiState.Classified(top, kept, convertUs, engine.preprocessUs, isLive);
     }
 
     private void add(double us) {

@@ -5,42 +5,85 @@ import android.content.Intent;
 import android.content.IntentFilter;
 import android.os.BatteryManager;
 import android.os.Build;
-import android.os.Debug;
+import android.os.PowerManager;
 import edgevit.core.BenchmarkRecord;
+import edgevit.core.KernelFiles;
+import edgevit.core.RunGuard;
+import java.io.File;
 import java.text.SimpleDateFormat;
-import java.util.Collections;
 import java.util.Date;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TimeZone;
 
-/** What a benchmark record says about the device it was made on. */
+/**
+ * What a benchmark record says about the device it was made on.
+ *
+ * <p>What came after API 23 is looked up by name: the build without Google's SDK compiles against that library.
+ */
 final class DeviceFacts {
+    private static final String[] THERMAL = {"none", "light", "moderate", "severe", "critical", "emergency", "shutdown"};
+    private static final KernelFiles KERNEL = new KernelFiles(new File("/"));
+
     private DeviceFacts() {}
 
-    static void describe(Context context, BenchmarkRecord record) {
+    /** Fill in what does not change. */
+    static void describe(BenchmarkRecord record) {
         Map<String, Object> device = new LinkedHashMap<>();
         device.put("name", record.deviceName);
         device.put("model", Build.MANUFACTURER + " " + Build.MODEL);
-        device.put("soc", Build.HARDWARE);
+        device.put("soc", soc());
         device.put("system", "Android " + Build.VERSION.RELEASE);
         device.put("fingerprint", Build.FINGERPRINT);
         device.put("machine", System.getProperty("os.arch", "unknown"));
-        device.put("clusters", Collections.emptyList());
+        device.put("clusters", KERNEL.clusters());
         device.put("is_android", true);
         device.put("emulated", isEmulator());
         device.put("has_taskset", false);
         record.device = device;
         record.isEmulated = isEmulator();
         record.started = now();
-        Debug.MemoryInfo memory = new Debug.MemoryInfo();
-        Debug.getMemoryInfo(memory);
-        record.peakKb = (double) memory.getTotalPss();
+        record.peakKb = KERNEL.peakKb();
+    }
+
+    /** Return what changes while the device works. */
+    static BenchmarkRecord.State state(Context context, RunGuard guard) {
+        BenchmarkRecord.State state = new BenchmarkRecord.State();
         Intent battery = context.registerReceiver(null, new IntentFilter(Intent.ACTION_BATTERY_CHANGED));
         if (battery != null) {
-            record.batteryPercent = battery.getIntExtra(BatteryManager.EXTRA_LEVEL, 0);
-            record.batteryC = battery.getIntExtra(BatteryManager.EXTRA_TEMPERATURE, 0) / 10.0;
+            state.batteryPercent = battery.getIntExtra(BatteryManager.EXTRA_LEVEL, 0);
+            state.batteryC = battery.getIntExtra(BatteryManager.EXTRA_TEMPERATURE, 0) / 10.0;
+            state.isCharging = battery.getIntExtra(BatteryManager.EXTRA_PLUGGED, 0) != 0;
+        }
+        PowerManager power = (PowerManager) context.getSystemService(Context.POWER_SERVICE);
+        state.isPowerSaving = power.isPowerSaveMode();
+        Object status = call(power, "getCurrentThermalStatus"); // API 29
+        state.thermalStatus = status == null ? null : THERMAL[Math.min((Integer) status, THERMAL.length - 1)];
+        Object headroom = call(power, "getThermalHeadroom", 0); // API 30; not a number where the device has none
+        state.thermalHeadroom = headroom == null || Float.isNaN((Float) headroom) ? null : ((Float) headroom).doubleValue();
+        state.clocksKhz = KERNEL.clocksKhz();
+        state.isForeground = guard.isForeground();
+        state.isCameraOpen = guard.isCameraOpen();
+        return state;
+    }
+
+    private static String soc() {
+        try { // API 31
+            String maker = (String) Build.class.getField("SOC_MANUFACTURER").get(null);
+            return maker + " " + Build.class.getField("SOC_MODEL").get(null);
+        } catch (ReflectiveOperationException e) {
+            return Build.HARDWARE;
+        }
+    }
+
+    private static Object call(PowerManager power, String name, int... values) {
+        try {
+            return values.length == 0
+                    ? PowerManager.class.getMethod(name).invoke(power)
+                    : PowerManager.class.getMethod(name, int.class).invoke(power, values[0]);
+        } catch (ReflectiveOperationException e) { // An older Android.
+            return null;
         }
     }
 

@@ -34,6 +34,7 @@ public final class MainActivity extends Activity implements ClassifierScreen.Hos
     @Override
     protected void onResume() {
         super.onResume();
+        viewModel.guard.setForeground(true);
         viewModel.listen(this::showState);
         if (isCameraWanted) {
             openCamera();
@@ -43,6 +44,7 @@ public final class MainActivity extends Activity implements ClassifierScreen.Hos
 
     @Override
     protected void onPause() {
+        viewModel.guard.setForeground(false);
         camera.close();
         viewModel.listen(null);
         super.onPause();
@@ -97,6 +99,13 @@ public final class MainActivity extends Activity implements ClassifierScreen.Hos
         } else {
             requestPermissions(new String[] {Manifest.permission.CAMERA}, ALLOW_CAMERA);
         }
+    }
+
+    /** The camera would take cores and heat from what is measured. */
+    @Override
+    public void onMeasurePressed() {
+        closeCamera();
+        viewModel.measure();
     }
 
     @Override

@@ -62,6 +62,11 @@ final class ExecuTorchClassifier implements Classifier {
     }
 
     @Override
+    public String accelerator() {
+        return "CPU";
+    }
+
+    @Override
     public void close() {
         module.destroy();
     }

@@ -25,6 +25,11 @@ final class ExecuTorchRuntimeFactory implements RuntimeFactory {
     }
 
     @Override
+    public String accelerator() {
+        return "CPU"; // XNNPACK, for which the files are lowered.
+    }
+
+    @Override
     public Classifier load(File model, Manifest manifest, int threads) throws ModelException {
         try {
             Module module = Module.load(model.getPath(), Module.LOAD_MODE_MMAP, threads);

@@ -21,10 +21,16 @@ public final class BenchmarkRecord {
     public boolean isEmulated;
     public String runner = "";
     public String runnerVersion = "unknown";
+    /** Which processor was asked for and which ran, in the words of {@link Classifier#accelerator}; null where there is one only. */
+    public String acceleratorAsked;
+    public String accelerator;
     public double loadUs;
     public Double peakKb;
-    public Integer batteryPercent;
-    public Double batteryC;
+    /** Why the run ended early, null if it did not. */
+    public String stoppedBecause;
+    /** The device before and after, from {@link #state}. */
+    public Map<String, Object> before;
+    public Map<String, Object> after;
 
     private final Manifest manifest;
     private final Benchmark.Settings settings;
@@ -55,12 +61,14 @@ public final class BenchmarkRecord {
         program.put("name", "android_demo " + runner);
         program.put("version", runnerVersion);
         program.put("sha256", null);
+        program.put("accelerator", accelerator);
+        program.put("accelerator_asked", acceleratorAsked);
         all.put("runner", program);
         all.put("rounds", Collections.singletonList(round()));
         all.put("sustained", Collections.emptyList());
         all.put("peak_kb", isEmulated ? null : peakKb);
-        all.put("state_before", null);
-        all.put("state_after", state());
+        all.put("state_before", before);
+        all.put("state_after", after);
         all.put("output_sha256", null);
         all.put("output_equals_host", null);
         all.put("is_complete", isComplete());
@@ -70,14 +78,18 @@ public final class BenchmarkRecord {
         return Json.write(all);
     }
 
+    public double[] samplesUs() {
+        return result.samplesUs;
+    }
+
     private boolean isComplete() {
         return result.samplesUs.length >= settings.runs;
     }
 
-    private static Map<String, Object> failure() {
+    private Map<String, Object> failure() {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("kind", "interrupted");
-        all.put("message", "stopped before all inferences were run");
+        all.put("message", "stopped before all inferences were run" + (stoppedBecause == null ? "" : ": " + stoppedBecause));
         return all;
     }
 
@@ -98,15 +110,36 @@ public final class BenchmarkRecord {
         return all;
     }
 
-    private Map<String, Object> state() {
-        Map<String, Object> all = new LinkedHashMap<>();
-        all.put("thermal_status", null);
-        all.put("battery_percent", batteryPercent);
-        all.put("battery_c", batteryC);
-        all.put("is_charging", null);
-        all.put("hottest_c", null);
-        all.put("clocks_khz", Collections.emptyMap());
-        return all;
+    /** What changes while a device works; null for what it does not tell. */
+    public static final class State {
+        /** Android's name of it, "none" to "shutdown". */
+        public String thermalStatus;
+        /** How near the limit of throttling the device is: 1 is at it. */
+        public Double thermalHeadroom;
+        public Integer batteryPercent;
+        public Double batteryC;
+        public Boolean isCharging;
+        public Map<String, Object> clocksKhz = Collections.emptyMap();
+        public boolean isForeground;
+        public boolean isCameraOpen;
+        public Boolean isPowerSaving;
+
+        public Map<String, Object> toMap() {
+            Map<String, Object> all = new LinkedHashMap<>();
+            all.put("thermal_status", thermalStatus);
+            all.put("thermal_headroom", thermalHeadroom == null ? null : rounded(thermalHeadroom, 3));
+            all.put("battery_percent", batteryPercent);
+            all.put("battery_c", batteryC);
+            all.put("is_charging", isCharging);
+            all.put("hottest_c", null);
+            all.put("clocks_khz", clocksKhz);
+            Map<String, Object> app = new LinkedHashMap<>();
+            app.put("is_foreground", isForeground);
+            app.put("is_camera_open", isCameraOpen);
+            app.put("is_power_saving", isPowerSaving);
+            all.put("app", app);
+            return all;
+        }
     }
 
     private Map<String, Object> figures() {
@@ -149,6 +182,10 @@ public final class BenchmarkRecord {
         }
         if (drift != null && Math.abs(drift) > MAX_DRIFT) {
             found.add("not reproducible");
+        }
+        Object heat = after == null ? null : after.get("thermal_status");
+        if (heat != null && !heat.equals("none")) {
+            found.add("hot (" + heat + ")");
         }
         if (samples.length > 0 && !result.isSteady) {
             found.add("warm-up not steady");

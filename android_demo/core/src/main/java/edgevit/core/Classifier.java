@@ -13,6 +13,9 @@ public interface Classifier {
      */
     void run(ByteBuffer input, float[] outputs) throws ModelException;
 
+    /** Return which processor runs it: "CPU", "GPU", "NPU", or with what falls back, "GPU, rest on CPU". */
+    String accelerator();
+
     /** Free native memory. The object must not be used any more. */
     void close();
 }

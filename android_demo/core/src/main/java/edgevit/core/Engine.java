@@ -68,6 +68,11 @@ public final class Engine {
         return inferenceUs;
     }
 
+    /** Return which processor runs the model. */
+    public String accelerator() {
+        return classifier.accelerator();
+    }
+
     /** Return a benchmark of this model, on noise that is the same every time. */
     public Benchmark benchmark(Benchmark.Clock clock) {
         new Random(0).nextBytes(preprocess.pixels());

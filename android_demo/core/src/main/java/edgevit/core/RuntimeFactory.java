@@ -13,6 +13,9 @@ public interface RuntimeFactory {
     /** Return the version of its library, "unknown" where it does not tell. */
     String version();
 
+    /** Return the processor that is asked for, in the words of {@link Classifier#accelerator}. */
+    String accelerator();
+
     /**
      * Load a model.
      *

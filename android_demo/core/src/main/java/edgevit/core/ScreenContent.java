@@ -51,6 +51,8 @@ public final class ScreenContent {
             said = "Loading " + ((UiState.Loading) state).title;
         } else if (state instanceof UiState.Ready) {
             said = "Choose a picture, or point the camera at something.";
+            String runsOn = ((UiState.Ready) state).accelerator;
+            advice = runsOn == null ? "" : "Runs on: " + runsOn;
         } else if (state instanceof UiState.Working) {
             said = "Classifying";
         } else if (state instanceof UiState.Classified) {
@@ -58,7 +60,9 @@ public final class ScreenContent {
             for (Prediction prediction : done.top) {
                 rows.add(new Row(prediction));
             }
-            times = latencies(done.latenciesUs) + String.format(Locale.ROOT, "\npreparing the picture %.1f ms", done.preprocessUs / 1000);
+            times = latencies(done.latenciesUs);
+            times += done.isLive ? String.format(Locale.ROOT, "\nconverting the frame %.1f ms", done.convertUs / 1000) : "";
+            times += String.format(Locale.ROOT, "\npreparing the picture %.1f ms", done.preprocessUs / 1000);
         } else if (state instanceof UiState.Measuring) {
             UiState.Measuring now = (UiState.Measuring) state;
             said = now.isWarmup ? "Warming up, inference " + now.done : "Measuring, inference " + now.done + " of " + now.total;

@@ -17,8 +17,14 @@ public abstract class UiState {
         }
     }
 
-    /** The model is loaded and waits for a picture. */
-    public static final class Ready extends UiState {}
+    /** The model is loaded and waits for a picture. {@code accelerator}: what runs it, null where no model was loaded anew. */
+    public static final class Ready extends UiState {
+        public final String accelerator;
+
+        public Ready(String accelerator) {
+            this.accelerator = accelerator;
+        }
+    }
 
     /** A picture is being read and classified. */
     public static final class Working extends UiState {}
@@ -27,12 +33,15 @@ public abstract class UiState {
     public static final class Classified extends UiState {
         public final List<Prediction> top;
         public final double[] latenciesUs;
+        /** Of the camera's format, 0 for a picture. */
+        public final double convertUs;
         public final double preprocessUs;
         public final boolean isLive;
 
-        public Classified(List<Prediction> top, double[] latenciesUs, double preprocessUs, boolean isLive) {
+        public Classified(List<Prediction> top, double[] latenciesUs, double convertUs, double preprocessUs, boolean isLive) {
             this.top = Collections.unmodifiableList(top);
             this.latenciesUs = latenciesUs;
+            this.convertUs = convertUs;
             this.preprocessUs = preprocessUs;
             this.isLive = isLive;
         }

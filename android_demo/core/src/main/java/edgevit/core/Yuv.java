@@ -19,6 +19,8 @@ public final class Yuv {
     public final int height;
     /** How the frame lies, see {@link Exif}. */
     public int orientation = Exif.UPRIGHT;
+    /** How long the last conversion took: a stage of its own, between camera and pre-processing. */
+    public double convertUs;
 
     private final byte[][] planes = new byte[3][];
     private final int[] rowStrides = new int[3];
@@ -41,6 +43,7 @@ public final class Yuv {
 
     /** Convert to RGBA, row by row, opaque. {@code rgba} holds at least {@code 4 * width * height} bytes. */
     public void toRgba(byte[] rgba) {
+        long begin = System.nanoTime();
         for (int row = 0, at = 0; row < height; row++) {
             for (int column = 0; column < width; column++, at += 4) {
                 int y = sample(0, row, column) << BITS;
@@ -52,6 +55,7 @@ public final class Yuv {
                 rgba[at + 3] = (byte) 255;
             }
         }
+        convertUs = (System.nanoTime() - begin) / 1e3;
     }
 
     /**

@@ -83,6 +83,18 @@ public final class Probe {
             case "engine":
                 engine(request, answer);
                 break;
+            case "guard":
+                guard(request, answer);
+                break;
+            case "kernel":
+                KernelFiles kernel = new KernelFiles(new File((String) request.get("root")));
+                answer.put("peak_kb", kernel.peakKb());
+                answer.put("clusters", kernel.clusters());
+                answer.put("clocks_khz", kernel.clocksKhz());
+                break;
+            case "fallback":
+                fallback(request, answer);
+                break;
             case "states":
                 for (Map.Entry<String, UiState> entry : States.all().entrySet()) {
                     answer.put(entry.getKey(), new ScreenContent(entry.getValue()).toMap());
@@ -160,6 +172,20 @@ public final class Probe {
         record.isEmulated = Boolean.TRUE.equals(request.get("is_emulated"));
         record.device = Collections.<String, Object>singletonMap("model", "Test Phone");
         record.runner = "ExecuTorch";
+        record.accelerator = "GPU, rest on CPU";
+        record.acceleratorAsked = "GPU";
+        record.stoppedBecause = (String) request.get("stopped_because");
+        BenchmarkRecord.State state = new BenchmarkRecord.State();
+        state.batteryPercent = 80;
+        state.batteryC = 31.5;
+        state.isCharging = true;
+        state.isForeground = true;
+        state.isPowerSaving = false;
+        state.thermalStatus = "none";
+        state.thermalHeadroom = 0.4;
+        record.before = state.toMap();
+        state.thermalStatus = request.get("heat") == null ? "none" : (String) request.get("heat");
+        record.after = state.toMap();
         answer.put("record", Json.parse(record.toJson()));
     }
 
@@ -173,6 +199,11 @@ public final class Probe {
             public void run(ByteBuffer input, float[] logits) {
                 int place = Math.min(calls[0]++, latencies.size() - 1);
                 now[0] += 1000 * ((Number) latencies.get(place)).longValue();
+            }
+
+            @Override
+            public String accelerator() {
+                return "CPU";
             }
 
             @Override
@@ -199,6 +230,85 @@ public final class Probe {
         frame.toRgba(rgba);
         Files.write(Paths.get((String) request.get("to")), rgba);
         answer.put("is_done", true);
+        answer.put("is_timed", frame.convertUs > 0);
+    }
+
+    /** Run the measuring loop while the app goes through the given events, one after each inference; say why it ended. */
+    private static void guard(Map<String, Object> request, Map<String, Object> answer) throws ModelException {
+        final List<?> events = (List<?>) request.get("events");
+        final RunGuard guard = new RunGuard();
+        guard.setForeground(true);
+        guard.begin();
+        final long[] now = {0};
+        Benchmark benchmark = new Benchmark(new TestClassifier(() -> now[0] += 2_000_000), null, null, () -> now[0]);
+        Benchmark.Settings settings = new Benchmark.Settings(1, 0, 0, 0, 50, 0, 10);
+        final int[] done = {0};
+        Benchmark.Result result = benchmark.run(settings, (isWarmup, count) -> {
+            Object event = isWarmup || done[0] >= events.size() ? null : events.get(done[0]++);
+            if (event != null) {
+                happen(guard, (String) event);
+            }
+            return guard.reason() == null;
+        });
+        answer.put("num_samples", result.samplesUs.length);
+        answer.put("reason", guard.reason());
+    }
+
+    private static void happen(RunGuard guard, String event) {
+        switch (event) {
+            case "background":
+                guard.setForeground(false);
+                break;
+            case "foreground":
+                guard.setForeground(true);
+                break;
+            case "camera":
+                guard.setCameraOpen(true);
+                break;
+            case "user":
+                guard.end(RunGuard.USER);
+                break;
+            default:
+                break;
+        }
+    }
+
+    /** Load on a device of which only the given steps work: "GPU", "GPU+CPU", "CPU". */
+    private static void fallback(Map<String, Object> request, Map<String, Object> answer) throws ModelException {
+        final List<?> working = (List<?>) request.get("working");
+        final List<Object> tried = new ArrayList<>();
+        Classifier classifier = Fallback.load((String) request.get("asked"), (accelerator, mayUseCpu) -> {
+            String step = accelerator + (mayUseCpu ? "+CPU" : "");
+            tried.add(step);
+            if (!working.contains(step)) {
+                throw new ModelException(step + " does not work");
+            }
+            return new TestClassifier(() -> {});
+        });
+        answer.put("accelerator", classifier.accelerator());
+        answer.put("tried", tried);
+    }
+
+    /** A classifier that only lets time pass. */
+    private static final class TestClassifier implements Classifier {
+        private final Runnable work;
+
+        TestClassifier(Runnable work) {
+            this.work = work;
+        }
+
+        @Override
+        public void run(ByteBuffer input, float[] outputs) {
+            work.run();
+        }
+
+        @Override
+        public String accelerator() {
+            return "CPU";
+        }
+
+        @Override
+        public void close() {}
     }
 
     /** Load a model in a runtime made up for tests, whose logits are the first bytes of its input, and classify one colour. */
@@ -222,6 +332,11 @@ public final class Probe {
             }
 
             @Override
+            public String accelerator() {
+                return "CPU";
+            }
+
+            @Override
             public Classifier load(File model, Manifest manifest, int threads) throws ModelException {
                 return new Classifier() {
                     @Override
@@ -232,6 +347,11 @@ public final class Probe {
                         for (int i = 0; i < logits.length; i++) {
                             logits[i] = (input.get(i) & 0xff) / 50f;
                         }
+                    }
+
+                    @Override
+                    public String accelerator() {
+                        return "CPU";
                     }
 
                     @Override

@@ -20,10 +20,10 @@ final class States {
                 new Prediction(0, "tench", 0.914), new Prediction(4, "church", 0.052), new Prediction(9, "parachute", 0.008));
         Map<String, UiState> all = new LinkedHashMap<>();
         all.put("loading", new UiState.Loading("levit_128s int8_qat"));
-        all.put("ready", new UiState.Ready());
+        all.put("ready", new UiState.Ready("CPU"));
         all.put("working", new UiState.Working());
-        all.put("classified", new UiState.Classified(top, latencies, 6100, false));
-        all.put("live", new UiState.Classified(top, latencies, 2300, true));
+        all.put("classified", new UiState.Classified(top, latencies, 0, 6100, false));
+        all.put("live", new UiState.Classified(top, latencies, 1900, 2300, true));
         all.put("warming_up", new UiState.Measuring(true, 14, 100));
         all.put("measuring", new UiState.Measuring(false, 62, 100));
         all.put("measured", new UiState.Measured(latencies, Arrays.asList("not reproducible"), "{}"));

@@ -9,15 +9,15 @@ import java.nio.ByteOrder;
 import org.tensorflow.lite.Interpreter;
 import org.tensorflow.lite.Tensor;
 
-/** A .tflite in LiteRT, by its Interpreter API. */
-final class LiteRtClassifier implements Classifier {
+/** A .tflite in LiteRT, by its Interpreter: on the CPU, with every type of input and output. */
+final class InterpreterClassifier implements Classifier {
     private final Interpreter interpreter;
     private final Manifest manifest;
     private final ByteBuffer output;
     private final float scale;
     private final int zeroPoint;
 
-    LiteRtClassifier(Interpreter interpreter, Manifest manifest) throws ModelException {
+    InterpreterClassifier(Interpreter interpreter, Manifest manifest) throws ModelException {
         this.interpreter = interpreter;
         this.manifest = manifest;
         int inputBytes = interpreter.getInputTensor(0).numBytes();
@@ -44,6 +44,11 @@ final class LiteRtClassifier implements Classifier {
             throw new ModelException("LiteRT failed on " + manifest.fileName + " (" + e.getMessage() + ")", e);
         }
         Postprocess.readOutputs(output, manifest.outputDtype, scale, zeroPoint, logits);
+    }
+
+    @Override
+    public String accelerator() {
+        return "CPU (Interpreter)";
     }
 
     @Override

@@ -1,0 +1,4 @@
+package com.google.ai.edge.litert;
+
+/** SIGNATURE STUB, not LiteRT. */
+public interface NpuAcceleratorProvider {}
