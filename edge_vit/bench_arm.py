@@ -34,6 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument("--serial", action="append", default=[], help="a device's serial; may be given several times")
     where.add_argument("--all", action="store_true", dest="take_all", help="every attached device, in parallel")
     where.add_argument("--adb", help="the adb program (default: on PATH, else the one in adbutils' wheel)")
+    where.add_argument("--adb-host", metavar="HOST", help="where adb's server runs (adb -H)")
+    where.add_argument("--adb-port", type=int, metavar="PORT", help="and at which port (adb -P)")
     where.add_argument("--local", action="store_true", help="this machine itself")
     where.add_argument("--emulate", action="store_true", help="count instructions on emulated cores; needs no device")
     where.add_argument(
@@ -111,6 +113,8 @@ def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest"
         models=tuple(a.models),
         settings=settings,
         adb=a.adb,
+        adb_host=a.adb_host,
+        adb_port=a.adb_port,
         serials=tuple(a.serial),
         take_all=a.take_all,
         is_local=a.local,

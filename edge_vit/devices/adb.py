@@ -58,9 +58,14 @@ def version(adb: str) -> str:
     return words[0] if words else "unknown"
 
 
-def list_devices(adb: str) -> list[Attached]:
-    """Return everything that adb sees, usable or not."""
-    code, said, errors = process.run([adb, "devices"], cancel=Cancel(), timeout_s=60)
+def server_words(host: str | None, port: int | None) -> tuple[str, ...]:
+    """Return adb's own flags for a server that is not on this machine or not at its usual port."""
+    return (*(("-H", host) if host else ()), *(("-P", str(port)) if port else ()))
+
+
+def list_devices(adb: str, server: tuple[str, ...] = ()) -> list[Attached]:
+    """Return everything that adb sees, usable or not; `server` is what `server_words` returned."""
+    code, said, errors = process.run([adb, *server, "devices"], cancel=Cancel(), timeout_s=60)
     if code:
         raise MachineError("no adb", f"adb devices failed: {_last_line(errors or said)}")
     devices = []
@@ -112,6 +117,11 @@ def unusable(serial: str, state: str) -> MachineError:
         )
     if state == "offline":
         return MachineError("offline", f"device {serial} is offline; reconnect it, or `adb kill-server` and try again")
+    if state == "no permissions":
+        return MachineError(
+            "unauthorized",
+            f"this user may not open device {serial}; see developer.android.com/tools/device for udev rules",
+        )
     return MachineError("offline", f"device {serial} is in state {state!r}, not ready for commands")
 
 
@@ -120,14 +130,14 @@ class AdbDevice:
 
     temporary = "/data/local/tmp"
 
-    def __init__(self, adb: str, serial: str, cancel: Cancel | None = None) -> None:
-        self.adb, self.serial, self.name = adb, serial, serial
+    def __init__(self, adb: str, serial: str, cancel: Cancel | None = None, *, server: tuple[str, ...] = ()) -> None:
+        self.adb, self.serial, self.name, self.server = adb, serial, serial, server
         self.cancel = cancel or Cancel()
         self._remote_pid: int | None = None
 
     def command(self, *words: str) -> list[str]:
         """Return the adb command line for this device."""
-        return [self.adb, "-s", self.serial, *words]
+        return [self.adb, *self.server, "-s", self.serial, *words]
 
     def run(
         self, script: str, *, on_line: Callable[[str], None] | None = None, timeout_s: float = 60

@@ -20,6 +20,7 @@ class BenchRequest:
     """What to measure, where, and what to write.
 
     Attributes:
+        adb_host, adb_port: Where adb's server is, by default what adb itself takes (this machine, 5037).
         serials, take_all: Which of the devices that adb sees; without either it is the only one there.
         is_local: This machine instead of devices.
         csv, plot: Files to write.
@@ -30,6 +31,8 @@ class BenchRequest:
     models: tuple[Path, ...]
     settings: Settings = field(default_factory=Settings)
     adb: str | None = None
+    adb_host: str | None = None
+    adb_port: int | None = None
     serials: tuple[str, ...] = ()
     take_all: bool = False
     is_local: bool = False
@@ -41,6 +44,8 @@ class BenchRequest:
     def __post_init__(self) -> None:
         check_models(self.models)
         check_cache(self.cache_dir)
+        if self.adb_port is not None and not 0 < self.adb_port < 65536:
+            raise ValueError(f"adb_port is {self.adb_port}; it must be 1 to 65535")
         if self.is_local and (self.serials or self.take_all):
             raise ValueError("choose this machine or devices, not both")
         if self.serials and self.take_all:
@@ -129,8 +134,9 @@ def _machines(request: BenchRequest) -> list[Machine]:
     if request.is_local:
         return [LocalMachine()]
     program = adb.find_adb(request.adb)
-    chosen = adb.choose_devices(adb.list_devices(program), request.serials, request.take_all)
-    return [adb.AdbDevice(program, serial) for serial in chosen]
+    server = adb.server_words(request.adb_host, request.adb_port)
+    chosen = adb.choose_devices(adb.list_devices(program, server), request.serials, request.take_all)
+    return [adb.AdbDevice(program, serial, server=server) for serial in chosen]
 
 
 def _in_parallel(sessions: Sequence[Session], progress: Progress) -> list[list]:

@@ -27,6 +27,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        encoding="utf-8",  # a phone's, whatever this system's own is
         errors="replace",
         env=environment,
         start_new_session=True,  # a Ctrl-C in the terminal is ours to handle, clean-up included

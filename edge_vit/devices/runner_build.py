@@ -20,7 +20,7 @@ AARCH64_WHEEL = "manylinux_2_27_aarch64"
 def zig(cache_dir: Path) -> Path:
     """Return the compiler, a cross compiler for every target, from the PyPI package ziglang."""
     folder = packages.fetch_wheel(cache_dir / f"zig-{packages.ZIG_VERSION}", f"ziglang=={packages.ZIG_VERSION}")
-    program = folder / "ziglang" / "zig"
+    program = folder / "ziglang" / ("zig.exe" if os.name == "nt" else "zig")
     program.chmod(0o755)
     return program
 

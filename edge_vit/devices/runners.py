@@ -11,7 +11,8 @@ from converters.checksum import sha256_file
 from edge_vit.devices import packages, runner_build
 from edge_vit.devices.machine import PID_MARK, MachineError, quote
 
-# LiteRT's own published builds, one folder a release.
+# LiteRT's own published builds. Its documentation names only the folder "latest"; a release's own comes first.
+LATEST = "latest"
 LITERT_BINARIES = "https://storage.googleapis.com/litert/binaries/{version}/android_arm64/{name}"
 EXECUTOR_HELP = (
     "ExecuTorch publishes no executor_runner for phones; build it with the NDK (cmake --preset android-arm64-v8a, "
@@ -206,7 +207,10 @@ class ExecutorRunner:
             return run
         # A shell of its own that becomes the runner and says its process id: this is what a broken-off run must end.
         own = quote(f'echo "{PID_MARK}$$"; {run}')
-        return f"logcat -c; sh -c {own}; code=$?; logcat -d -s ExecuTorch; exit $code"
+        # The log is a ring of a few hundred kilobytes: read at the end, a long run would have lost its beginning.
+        log = f"{quote(call.folder)}/executor_runner.log"
+        follow = f"logcat -c; logcat -s ExecuTorch >{log} 2>/dev/null & log=$!"
+        return f"{follow}; sh -c {own}; code=$?; sleep 1; kill $log 2>/dev/null; cat {log}; exit $code"
 
     def parse(self, lines: Sequence[str]) -> Output:
         times: list[float] = []
@@ -274,7 +278,9 @@ def choose_runner(
             return LiteRTRunner(given, library, release)
         return BenchmarkModel(given, "given")
     if is_android:
-        return BenchmarkModel(download_benchmark_model(cache_dir, release), release)
+        program = download_benchmark_model(cache_dir, release)
+        told = program.with_name("release")
+        return BenchmarkModel(program, told.read_text().strip() if told.exists() else release)
     if is_local:
         return LiteRTRunner(runner_build.local_runner(cache_dir), runner_build.local_library(), release)
     return LiteRTRunner(
@@ -283,25 +289,27 @@ def choose_runner(
 
 
 def download_benchmark_model(cache_dir: Path, version: str, base: str = LITERT_BINARIES) -> Path:
-    """Return LiteRT's benchmark_model for Android, downloaded once; its checksum lies beside it.
+    """Return LiteRT's benchmark_model for Android, downloaded once; its checksum and its release lie beside it.
+
+    The release's own is taken where there is one, else the latest.
 
     Raises:
         ValueError: If it cannot be had, or the kept file no longer has its recorded checksum.
     """
-    url = base.format(version=version, name="benchmark_model")
 
     def fill(part: Path) -> None:
-        import urllib.request
-
         try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                data = answer.read()
-        except OSError as e:  # urllib's are such
-            reason = getattr(e, "reason", e)
-            raise ValueError(
-                f"cannot download benchmark_model {version} from {url} ({reason}); "
-                "fetch or build it elsewhere and give it with --runner PATH"
-            ) from e
+            data, release = _fetch(base.format(version=version, name="benchmark_model")), version
+        except OSError as first:
+            url = base.format(version=LATEST, name="benchmark_model")
+            try:
+                data, release = _fetch(url), LATEST
+            except OSError as e:  # urllib's are such
+                raise ValueError(
+                    f"cannot download benchmark_model {version} from {url} ({getattr(first, 'reason', first)}); "
+                    "fetch or build it elsewhere and give it with --runner PATH"
+                ) from e
+        (part / "release").write_text(release + "\n")
         program = part / "benchmark_model"
         program.write_bytes(data)
         program.chmod(0o755)
@@ -312,3 +320,11 @@ def download_benchmark_model(cache_dir: Path, version: str, base: str = LITERT_B
     if sha256_file(program) != (folder / "sha256").read_text().strip():
         raise ValueError(f"{program} is not what was downloaded (SHA-256 differs); delete {folder}")
     return program
+
+
+def _fetch(url: str) -> bytes:
+    import urllib.request
+
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        data: bytes = answer.read()
+    return data

@@ -20,7 +20,7 @@ from edge_vit.devices.machine import Machine, MachineError, quote
 from edge_vit.devices.records import Record
 from edge_vit.devices.runners import Call, ExecutorRunner, Output, Runner, Schedule, choose_runner, explain_failure
 from edge_vit.devices.settings import Settings
-from edge_vit.devices.via_app import ViaAppRunner, explain
+from edge_vit.devices.via_app import PACKAGE, ViaAppRunner, explain
 
 Progress = Callable[[str], None]
 CHUNK_S = 30  # of a sustained run by a runner that keeps no samples
@@ -71,6 +71,8 @@ class Session:
         mask = core_mask(self.settings.cores, info)
         if mask is not None and not info.has_taskset:
             raise MachineError("device error", f"{self.machine.name} has no taskset, which --cores needs")
+        if mask is not None and mask.bit_count() < max(2, self.settings.threads):
+            self.progress(describe_cores(self.machine.name, self.settings, mask))
         for record in records:
             record.device, record.emulated, record.mask = info.as_dict(), info.emulated, mask
         self._prepare(info, records)
@@ -118,7 +120,16 @@ class Session:
                 version=self.settings.litert_version,
             )
         except ValueError as e:
+            if self.settings.runner is None and self._has_app(model, info):
+                self.progress(f"{self.machine.name}: {e}; measuring through the demo app, which is on the device")
+                return ViaAppRunner(model, manifest_path(model))
             raise MachineError("no runner", str(e)) from e
+
+    def _has_app(self, model: Path, info: DeviceInfo) -> bool:
+        """Tell whether the demo app can take the place of a runner that is not to be had."""
+        if not info.is_android or self.settings.cores != "all" or not manifest_path(model).is_file():
+            return False
+        return self.machine.run(f"pm path {PACKAGE}")[0] == 0
 
     def _push_inputs(self, model: Path, runner: Runner) -> None:
         """Give our runner the same random input on every machine; the others make their own."""
@@ -283,3 +294,11 @@ def _mark_(records: Sequence[Record], failure: MachineError) -> None:
     for record in records:
         if not record.is_complete and record.failure is None:
             record.failure = {"kind": failure.kind, "message": str(failure)}
+
+
+def describe_cores(name: str, settings: Settings, mask: int) -> str:
+    """Say which cores a choice came to, when they are fewer than a reader would think."""
+    cores = [core for core in range(mask.bit_length()) if mask >> core & 1]
+    which = f"core {cores[0]} alone" if len(cores) == 1 else f"cores {', '.join(map(str, cores))}"
+    threads = f", for {settings.threads} threads" if settings.threads > 1 else ""
+    return f"{name}: --cores {settings.cores} is {which}{threads}; give a hexadecimal mask for others"

@@ -19,12 +19,14 @@ RESULT_MARK = "@result "
 POLL_S = 1
 UNPINNED = "an app cannot be pinned to cores; leave --cores out with --via-app"
 # What the script ends with, see `explain`.
-NOT_INSTALLED, NOT_STARTED, NO_RESULT, REFUSED = 41, 42, 43, 44
+NOT_INSTALLED, NOT_STARTED, NO_RESULT, REFUSED, NO_FOLDER = 41, 42, 43, 44, 45
+FOLDER_WAIT_S = 20
 FAILURES = {
     NOT_INSTALLED: f"the demo app ({PACKAGE}) is not installed; build it, then adb install it or give --app APK",
     NOT_STARTED: "the demo app does not start; is the screen unlocked, and the app of this version?",
     NO_RESULT: "the demo app wrote no result in time; see adb logcat -s EdgeVitBench",
     REFUSED: "the demo app cannot be installed",
+    NO_FOLDER: f"the demo app did not make its folder {FILES}; is it of this version?",
 }
 
 
@@ -71,11 +73,16 @@ class ViaAppRunner:
         steps = [f"trap {quote(f'{clean}; {end}; exit 143')} TERM", f"cd {quote(call.folder)} || exit 1"]
         if self.app:
             steps.append(f'said=$(pm install -r edge_vit_demo.apk 2>&1) || {{ echo "$said"; exit {REFUSED}; }}')
+        start = f"am start -W -S -n {PACKAGE}/.BenchActivity"
         steps += [
             f"pm path {PACKAGE} >/dev/null || exit {NOT_INSTALLED}",
-            f"mkdir -p {models} {FILES}/bench && rm -f {result}",
+            # On a fresh install the folder is the app's to make: in one that the shell made it could not write.
+            f"[ -d {models} ] && [ -d {FILES}/bench ] || {start} --ez prepare true >/dev/null || exit {NOT_STARTED}",
+            f"n=0; while [ ! -d {models} ] && [ $n -lt {FOLDER_WAIT_S} ]; do sleep {POLL_S}; n=$((n + 1)); done",
+            f"[ -d {models} ] || exit {NO_FOLDER}",
+            f"rm -f {result}",
             f"cp {quote(name)} {quote(self.manifest.name)} {models}/ || exit 1",
-            f"am start -W -S -n {PACKAGE}/.BenchActivity {words} >/dev/null || {{ {clean}; exit {NOT_STARTED}; }}",
+            f"{start} {words} >/dev/null || {{ {clean}; exit {NOT_STARTED}; }}",
             f"n=0; while [ ! -f {result} ] && [ $n -lt {wait} ]; do sleep {POLL_S}; n=$((n + 1)); done",
             clean,
             f"[ -f {result} ] || {{ {end}; exit {NO_RESULT}; }}",

@@ -13,10 +13,13 @@ from edge_vit.devices.machine import MachineError
 from edge_vit.devices.runners import Call, Schedule
 
 SCHEDULE = Schedule(warmup_runs=10, warmup_s=1, max_warmup_s=30, runs=50, min_s=5, max_s=300)
-# What the app would do when it is started, in shell.
+# What the app would do when it is started, in shell. It cannot write in a folder that it did not make itself.
 AM = """#!/bin/sh
 echo "$@" >> {log}
 [ "$1" = start ] || exit 1
+[ ! -d {files} ] || [ -f {files}/made-by-the-app ] || exit 0
+mkdir -p {files}/models {files}/bench && : > {files}/made-by-the-app
+case "$*" in *prepare*) exit 0 ;; esac
 cp {record} {files}/bench/bench_arm.json
 """
 
@@ -46,7 +49,7 @@ def phone(tmp_path, monkeypatch):
             program.chmod(0o755)
         path = f"{programs}:{os.environ['PATH']}"
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env={"PATH": path}, timeout=60)
-        left = sorted(p.name for p in files.rglob("*") if p.is_file())
+        left = sorted(p.name for p in files.rglob("*") if p.is_file() and p.name != "made-by-the-app")
         return done.returncode, done.stdout.splitlines(), log.read_text(), left
 
     return run
@@ -68,7 +71,8 @@ def test_the_app_is_started_with_everything_and_nothing_is_left(runner, phone, t
     script = runner.script(call(runner, tmp_path), None)
     code, lines, log, left = phone(script, record_text=json.dumps(made))
     assert code == 0 and left == []
-    assert log.splitlines()[1] == (
+    assert log.splitlines()[1] == "start -W -S -n edgevit.demo/.BenchActivity --ez prepare true"
+    assert log.splitlines()[2] == (
         "start -W -S -n edgevit.demo/.BenchActivity --es model demo_int8.pte --es result bench_arm.json --ei threads 2"
         " --ei warmup_runs 10 --ei runs 50 --ef warmup_seconds 1 --ef max_warmup_seconds 30 --ef seconds 5"
         " --ef max_seconds 300"
@@ -81,9 +85,37 @@ def test_the_app_is_started_with_everything_and_nothing_is_left(runner, phone, t
 def test_the_activity_knows_every_extra(runner, tmp_path):
     source = Path(__file__).parents[2] / "android_demo/app/src/main/java/edgevit/demo/BenchActivity.java"
     script = runner.script(call(runner, tmp_path), None)
-    for kind, getter in (("es", "getStringExtra"), ("ei", "getIntExtra"), ("ef", "getFloatExtra")):
+    kinds = (("es", "getStringExtra"), ("ei", "getIntExtra"), ("ef", "getFloatExtra"), ("ez", "getBooleanExtra"))
+    for kind, getter in kinds:
         names = [script.split()[i + 1] for i, word in enumerate(script.split()) if word == f"--{kind}"]
         assert names and all(f'{getter}("{name}"' in source.read_text() for name in names)
+
+
+def test_the_app_makes_its_folder_once(runner, phone, tmp_path, ask):
+    made = ask(
+        {"do": "record", "folder": str(runner.model.parent), "model": runner.model.name, "samples_us": [], "runs": 1}
+    )
+    script = runner.script(call(runner, tmp_path), None)
+    phone(script, record_text=json.dumps(made[0]["record"]))
+    code, _, log, _ = phone(script, record_text=json.dumps(made[0]["record"]))
+    assert code == 0 and "prepare" not in log
+
+
+def test_a_folder_that_the_app_does_not_make_is_told(runner, phone, tmp_path, monkeypatch):
+    monkeypatch.setattr(via_app, "FOLDER_WAIT_S", 2)
+    (tmp_path / "files").mkdir()  # by the shell, before the app was first started
+    code, _, _, _ = phone(runner.script(call(runner, tmp_path), None))
+    assert code == via_app.NO_FOLDER and "did not make its folder" in via_app.explain(code)
+
+
+def test_what_is_pushed_is_what_the_app_reads():
+    demo = Path(__file__).parents[2] / "android_demo"
+    catalog = (demo / "app/src/main/java/edgevit/demo/ModelCatalog.java").read_text()
+    assert 'FOLDER = "models"' in catalog and "context.getExternalFilesDir(FOLDER)" in catalog
+    readme = (demo / "README.md").read_text()
+    assert f"{via_app.FILES}/models/" in readme and f"{via_app.FILES}/bench/" in readme
+    assert 'applicationId = "edgevit.demo"' in (demo / "app/build.gradle.kts").read_text()
+    assert via_app.FILES == "/sdcard/Android/data/edgevit.demo/files"
 
 
 def test_an_apk_is_installed_first(make_model, phone, tmp_path):

@@ -205,3 +205,25 @@ def test_quoting_survives_a_shell() -> None:
     assert quote("/data/local/tmp/a-b_1.tflite") == "/data/local/tmp/a-b_1.tflite"
     assert quote("it's") == "'it'\\''s'"
     assert wrap("echo 'a'").startswith("sh -c 'echo \"@pid $$\"; echo '\\''a'\\'''; ")
+
+
+def test_another_server_is_named_in_every_command(fake_adb: Path) -> None:
+    server = adb.server_words("10.0.0.2", 5038)
+    answer(
+        fake_adb, "List of devices attached\n192.168.1.7:5555\tdevice\nadb-R5C (2)._adb-tls-connect._tcp\tdevice\n\n"
+    )
+    found = adb.list_devices(str(fake_adb), server)
+    assert [one.serial for one in found] == ["192.168.1.7:5555", "adb-R5C (2)._adb-tls-connect._tcp"]  # both wireless
+    answer(fake_adb, "@pid 1\n\n@exit 0\n")
+    adb.AdbDevice(str(fake_adb), found[1].serial, server=server).run("true")
+    assert calls(fake_adb)[0] == ["-H", "10.0.0.2", "-P", "5038", "devices"]
+    assert calls(fake_adb)[1][:6] == ["-H", "10.0.0.2", "-P", "5038", "-s", found[1].serial]
+    assert adb.server_words(None, None) == ()
+
+
+def test_a_device_that_linux_does_not_open_is_told(fake_adb: Path) -> None:
+    answer(fake_adb, f"List of devices attached\n{SERIAL}\tno permissions (user in plugdev group); see [http://x]\n")
+    (found,) = adb.list_devices(str(fake_adb))
+    assert found.state == "no permissions"
+    with pytest.raises(MachineError, match=r"this user may not open device R5CT1234567; see .* for udev rules"):
+        adb.choose_devices([found], (), False)

@@ -1,8 +1,11 @@
 """Each runner's exact command line, and what its recorded output means."""
 
+import dataclasses
 import functools
 import hashlib
 import http.server
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,9 +114,41 @@ def test_executor_runner_command(program: Path) -> None:
     assert linux.script(call("./m.pte", "./a", "./b"), 3) == f"cd /data/local/tmp/ev && exec taskset 3 {flags}"
     android = ExecutorRunner(program, "given", is_android=True)
     assert android.script(call("./m.pte", "./a", "./b"), None) == (
-        f"logcat -c; sh -c 'echo \"@pid $$\"; cd /data/local/tmp/ev && exec {flags}'; code=$?; "
-        "logcat -d -s ExecuTorch; exit $code"
+        "logcat -c; logcat -s ExecuTorch >/data/local/tmp/ev/executor_runner.log 2>/dev/null & log=$!; "
+        f"sh -c 'echo \"@pid $$\"; cd /data/local/tmp/ev && exec {flags}'; code=$?; "
+        "sleep 1; kill $log 2>/dev/null; cat /data/local/tmp/ev/executor_runner.log; exit $code"
     )
+
+
+# A log that keeps its last 200 lines, as a phone's keeps its last kilobytes; who follows it misses none.
+LOGCAT = """#!/bin/sh
+case $1 in
+-c) : >{folder}/log ;;
+-s) exec tail -n +1 -f {folder}/log ;;
+*) exec tail -n 200 {folder}/log ;;
+esac
+"""
+EXECUTOR = """#!/bin/sh
+{{
+    echo 'I ExecuTorch: Model loaded in 42.5 ms.'
+    i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); echo "I ExecuTorch: Iteration $i of 3000: 5.0 ms"; done
+    echo 'I ExecuTorch: Model executed successfully 3000 time(s) in 15000 ms.'
+}} >>{folder}/log
+exit 7
+"""
+
+
+def test_a_long_run_loses_nothing_of_the_log(tmp_path: Path) -> None:
+    for name, text in (("logcat", LOGCAT), ("executor_runner", EXECUTOR)):
+        (tmp_path / name).write_text(text.format(folder=tmp_path))
+        (tmp_path / name).chmod(0o755)
+    runner = ExecutorRunner(tmp_path / "executor_runner", "given", is_android=True)
+    script = runner.script(dataclasses.replace(call("./m.pte"), folder=str(tmp_path)), None)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=path, timeout=60)
+    found = runner.parse(done.stdout.splitlines())
+    assert done.returncode == 7 and found.load_us == 42500 and found.is_complete
+    assert len(found.warmup_us) + len(found.samples_us) == 3000
 
 
 # After executor_runner.cpp's log statements, as logcat shows them.
@@ -211,6 +246,14 @@ def test_downloads_benchmark_model_once_and_keeps_its_checksum(server: str, tmp_
     found.write_bytes(b"tampered")
     with pytest.raises(ValueError, match=r"is not what was downloaded \(SHA-256 differs\); delete"):
         runners.download_benchmark_model(tmp_path, "2.3.0", server)
+
+
+def test_without_the_release_s_own_the_latest_is_taken_and_named(server: str, tmp_path: Path) -> None:
+    (tmp_path / "www" / "latest").mkdir()
+    (tmp_path / "www" / "latest" / "benchmark_model").write_bytes(b"\x7fELF latest")
+    found = runners.download_benchmark_model(tmp_path, "9.9", server)
+    assert found.read_bytes() == b"\x7fELF latest" and found.with_name("release").read_text() == "latest\n"
+    assert runners.download_benchmark_model(tmp_path, "2.3.0", server).with_name("release").read_text() == "2.3.0\n"
 
 
 def test_a_failed_download_says_what_to_do_instead(server: str, tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ import java.util.concurrent.Executors;
  * Measures one model when adb asks for it, and writes the record where adb can pull it.
  *
  * <p>Extras: model (file name, required), result (file name, required), accelerator (CPU, GPU or NPU; the first that the runtime has),
- * threads, warmup_runs, runs (whole numbers), warmup_seconds, max_warmup_seconds, seconds, max_seconds (floats). The result goes to the app's external folder bench/, complete or not at all; on
- * failure it is {@code {"error": ...}}.
+ * prepare (true: only make the app's folders, for a push before the first run), threads, warmup_runs, runs (whole numbers),
+ * warmup_seconds, max_warmup_seconds, seconds, max_seconds (floats). The result goes to the app's external folder bench/, complete or not
+ * at all; on failure it is {@code {"error": ...}}.
  */
 public final class BenchActivity extends Activity {
     private static final String TAG = "EdgeVitBench";
@@ -38,12 +39,18 @@ public final class BenchActivity extends Activity {
         text.setText(R.string.bench_title);
         text.setFitsSystemWindows(true);
         setContentView(text);
-        start(getIntent());
+        onNewIntent(getIntent());
     }
 
     @Override
     protected void onNewIntent(Intent intent) {
-        start(intent);
+        getExternalFilesDir(ModelCatalog.FOLDER); // Made by the app: in a folder that adb's shell made it could not write.
+        getExternalFilesDir(Records.FOLDER);
+        if (intent.getBooleanExtra("prepare", false)) {
+            finish();
+        } else {
+            start(intent);
+        }
     }
 
     @Override

@@ -49,6 +49,11 @@ final class ClassifierScreen {
         fillThreads();
     }
 
+    /** List the models anew: one may have been pushed meanwhile. */
+    void refresh() {
+        fillModels();
+    }
+
     void show(boolean isCameraOpen) {
         ScreenContent content = new ScreenContent(viewModel.state());
         showText(R.id.message, content.message);

@@ -36,6 +36,7 @@ public final class MainActivity extends Activity implements ClassifierScreen.Hos
         super.onResume();
         viewModel.guard.setForeground(true);
         viewModel.listen(this::showState);
+        screen.refresh();
         if (isCameraWanted) {
             openCamera();
         }

@@ -13,7 +13,7 @@ import java.util.TreeSet;
  * ({@code /sdcard/Android/data/<app>/files/models}). A pushed model hides a built-in one of the same name.
  */
 final class ModelCatalog implements ModelFiles.Source {
-    private static final String FOLDER = "models";
+    static final String FOLDER = "models";
 
     private final Context context;
     private final String target;
