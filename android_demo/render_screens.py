@@ -11,34 +11,64 @@ from pathlib import Path
 
 from PIL import Image
 
-from android_demo.apk import check, golden
+from android_demo.apk import check, contrast, golden
 from android_demo.apk import compile as compiling
-from android_demo.apk.layout import Painter, Resources, View
+from android_demo.apk.layout import SCALE, Device, Painter, Resources, View
 
-PHONE = (360, 740)  # dp
 SCREENS = Path(__file__).parent / "screens"
-# State, by night, on its side.
+PHONE, TABLET = (360, 740), (800, 1280)  # dp
+# Of the system, in dp: the app is drawn behind them and keeps clear of them.
+STATUS_BAR, GESTURE_BAR = 24, 20
+
+
+def _device(*words: str) -> Device:
+    """Return the device that the words of a file name stand for."""
+    width, height = TABLET if "tablet" in words else PHONE
+    if "landscape" in words:
+        width, height = height, width
+    return Device(
+        width=width,
+        height=height,
+        is_night="night" in words,
+        language="de" if "de" in words else "",
+        font_scale=1.5 if "large" in words else 1.0,
+    )
+
+
+# State, and what is unusual about the device.
 DRAWN = (
-    ("loading", False, False),
-    ("ready", False, False),
-    ("working", False, False),
-    ("classified", False, False),
-    ("classified", True, False),
-    ("classified", False, True),
-    ("live", True, True),
-    ("warming_up", False, False),
-    ("measuring", True, False),
-    ("measured", False, False),
-    ("no_model", False, False),
-    ("manifest_missing", False, False),
-    ("model_damaged", True, False),
-    ("too_large", False, False),
-    ("unreadable", False, False),
-    ("no_camera", False, False),
-    ("camera_refused", True, False),
-    ("camera_failed", False, True),
+    ("loading",),
+    ("ready",),
+    ("ready", "night"),
+    ("ready", "tablet"),
+    ("working",),
+    ("classified",),
+    ("classified", "night"),
+    ("classified", "landscape"),
+    ("classified", "de"),
+    ("classified", "large"),
+    ("classified", "tablet", "night"),
+    ("unsure",),
+    ("unsure", "night", "de"),
+    ("live", "night", "landscape"),
+    ("warming_up",),
+    ("measuring", "night"),
+    ("measuring", "de", "large"),
+    ("measured",),
+    ("measured", "de"),
+    ("no_model",),
+    ("manifest_missing",),
+    ("model_damaged", "night"),
+    ("too_large",),
+    ("too_large", "de"),
+    ("unreadable",),
+    ("no_camera",),
+    ("camera_refused", "night"),
+    ("camera_failed", "landscape"),
+    ("camera_failed", "night", "large", "de"),
 )
-WITH_PICTURE = ("classified", "live", "measuring", "measured", "warming_up", "working")
+WITH_PICTURE = ("classified", "live", "measuring", "measured", "warming_up", "working", "unsure")
+SAMPLE = compiling.APP / "main/res/drawable-nodpi/sample.webp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +78,15 @@ class RenderConfig:
     output: Path = SCREENS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A picture of a screen, and the text on it that stands out least, with its contrast ratio."""
+
+    path: Path
+    least_contrast: float
+    text: str
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(prog="python -m android_demo.render_screens", description=__doc__)
@@ -55,38 +94,51 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(config: RenderConfig) -> tuple[Path, ...]:
-    """Draw all states and return the files."""
+def run(config: RenderConfig) -> tuple[Drawn, ...]:
+    """Draw all states and return the files with what was measured on them."""
     with tempfile.TemporaryDirectory(prefix="edge_vit-screens-") as scratch:
         probe = check.compile_probe(Path(scratch))
         (states,) = golden.ask(["java"], [Path(scratch) / "core", probe], [{"do": "states"}])
     config.output.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, is_night, is_wide in DRAWN:
-        words = [name, "night" if is_night else "", "landscape" if is_wide else ""]
-        path = config.output / ("_".join(filter(None, words)) + ".png")
-        image = render(name, states[name], is_night=is_night, is_wide=is_wide)
-        image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
-        drawn.append(path)
+    for name, *words in DRAWN:
+        path = config.output / ("_".join([name, *words]) + ".png")
+        painter = render(name, states[name], _device(*words))
+        painter.image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+        found = contrast.measure(painter.image, painter.written)
+        text = min(found, key=lambda one: found[one])
+        drawn.append(Drawn(path=path, least_contrast=found[text], text=text))
     return tuple(drawn)
 
 
-def render(name: str, content: dict, *, is_night: bool, is_wide: bool) -> Image.Image:
+def render(name: str, content: dict, device: Device) -> Painter:
     """Draw one state; `content` is what edgevit.core.ScreenContent makes of it."""
-    resources = Resources(compiling.APP / "main" / "res", is_night=is_night, is_wide=is_wide)
-    width, height = reversed(PHONE) if is_wide else PHONE
+    resources = Resources(compiling.APP / "main" / "res", device)
     screen = resources.inflate("main")
-    fill(screen, content, is_live=name == "live")
+    fill(screen, content, resources, is_live=name == "live")
+    screen.find("root").state["paddingTop"] = f"{STATUS_BAR}dp"
     if name in WITH_PICTURE:
-        picture = golden.scene(320, 240, 5, noise=0)
-        screen.find("camera_view" if name == "live" else "picture").state["picture"] = picture
-    return Painter(resources, width, height).paint(screen)
+        view = screen.find("camera_view" if name == "live" else "picture")
+        view.state["picture"] = Image.open(SAMPLE).convert("RGB")
+    painter = Painter(resources)
+    painter.paint(screen)
+    _gesture_bar(painter)
+    return painter
 
 
-def fill(screen: View, content: dict, *, is_live: bool) -> None:
+def _gesture_bar(painter: Painter) -> None:
+    middle, low = painter.image.width / 2, painter.image.height - GESTURE_BAR * SCALE / 2
+    half = 54 * SCALE
+    box = (middle - half, low - 2 * SCALE, middle + half, low + 2 * SCALE)
+    painter.pen.rounded_rectangle(box, 2 * SCALE, fill=painter.resources.color("text_quiet"))
+
+
+def fill(screen: View, content: dict, resources: Resources, *, is_live: bool) -> None:
     """Copy a state into the views, as ClassifierScreen.show does."""
-    for name in ("message", "hint", "latency"):
-        screen.find(name).state |= {"text": content[name], "visibility": "visible" if content[name] else "gone"}
+    texts = {name: resources.say(content[name]) for name in ("message", "hint")}
+    texts["details"] = "\n".join(resources.say(one) for one in content["details"])
+    for name, text in texts.items():
+        screen.find(name).state |= {"text": text, "visibility": "visible" if text else "gone"}
     if content["is_problem"]:
         screen.find("message").state["textColor"] = "@color/problem"
     visibility = "visible" if content["is_busy"] else "gone"
@@ -95,10 +147,12 @@ def fill(screen: View, content: dict, *, is_live: bool) -> None:
         row.state["visibility"] = "visible" if i < len(content["rows"]) else "gone"
         if i < len(content["rows"]):
             one = content["rows"][i]
-            row.find("row_label").state["text"] = one["label"]
-            row.find("row_percent").state["text"] = one["percent"]
+            ink = "@color/text" if one["is_likely"] else "@color/text_quiet"
+            row.find("row_label").state |= {"text": one["label"], "textColor": ink}
+            row.find("row_percent").state |= {"text": resources.say(one["percent"]), "textColor": ink}
             row.find("row_bar").state["progress"] = one["bar"]
-    screen.find("pick").state["enabled"] = content["can_classify"]
+    for name in ("pick", "sample"):
+        screen.find(name).state["enabled"] = content["can_classify"]
     camera = "@string/camera_stop" if is_live else "@string/camera"
     screen.find("camera").state |= {"enabled": content["can_classify"] or is_live, "text": camera}
     measure = "@string/stop" if content["can_stop"] else "@string/benchmark"
@@ -106,7 +160,9 @@ def fill(screen: View, content: dict, *, is_live: bool) -> None:
     screen.find("share").state["enabled"] = content["can_share"]
     screen.find("camera_view").state["visibility"] = "visible" if is_live else "gone"
     screen.find("picture").state["visibility"] = "gone" if is_live else "visible"
-    for name, text in (("models", "levit_128s_int8"), ("runtimes", "ExecuTorch"), ("threads", "1")):
+    chosen = {"models": "levit_128s_int8", "runtimes": "ExecuTorch CPU", "threads": "1"}
+    chosen["thresholds"] = resources.say({"say": "threshold_value", "values": [30]})
+    for name, text in chosen.items():
         screen.find(name).state["text"] = text
 
 
@@ -114,13 +170,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     arguments = build_parser().parse_args(argv)
     try:
-        paths = run(RenderConfig(output=arguments.output))
+        found = run(RenderConfig(output=arguments.output))
     except (ValueError, OSError) as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
-    for path in paths:
-        print(path)
-    return 0
+    for one in found:
+        print(f"{one.path}: least contrast {one.least_contrast:.1f} ({one.text})")
+    return 0 if min(one.least_contrast for one in found) >= contrast.LEAST else 1
 
 
 if __name__ == "__main__":

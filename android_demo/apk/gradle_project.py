@@ -280,7 +280,7 @@ def _texts(path: Path) -> dict[str, str]:
 
 
 def _places(text: str) -> list[str]:
-    return sorted(re.findall(r"%\d\$[\w.]+", text))
+    return sorted(re.findall(r"%\d\$[.\d]*[a-z]", text))
 
 
 def _existing(folder: Path) -> set[tuple[str, str]]:

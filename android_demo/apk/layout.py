@@ -1,10 +1,12 @@
 """Draw the app's own layout files, well enough to look at them: a small part of Android's layout rules.
 
 Known are LinearLayout with weights, FrameLayout, ScrollView, include and merge, text, buttons, spinners, bars and
-pictures, with styles and colours from the resources. Fonts and widgets are not Android's, so texts are not quite
-as long as on a phone.
+pictures, with styles, colours, lengths and languages from the resources, and a font size of the reader's own. Fonts
+and widgets are not Android's, so texts are not quite as long as on a phone.
 """
 
+import contextlib
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,31 +44,85 @@ class View:
             yield from child.walk()
 
 
-class Resources:
-    """Strings, colours, styles and layouts of the app, by day or by night, upright or on its side."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What a screen is drawn for. `width` and `height` are in dp as the device is held; `language` as in values-de."""
 
-    def __init__(self, folder: Path, *, is_night: bool, is_wide: bool) -> None:
-        self.folder, self.is_wide = folder, is_wide
+    width: int = 360
+    height: int = 740
+    is_night: bool = False
+    language: str = ""
+    font_scale: float = 1.0
+
+    @property
+    def is_wide(self) -> bool:
+        return self.width > self.height
+
+
+class Resources:
+    """Strings, colours, lengths, styles and layouts of the app for one device."""
+
+    def __init__(self, folder: Path, device: Device) -> None:
+        self.folder, self.device = folder, device
         self.strings = self._values("values/strings.xml", "string")
+        if device.language:
+            self.strings |= self._values(f"values-{device.language}/strings.xml", "string")
         self.colors = self._values("values/colors.xml", "color")
-        if is_night:
+        if device.is_night:
             self.colors |= self._values("values-night/colors.xml", "color")
+        self.dimens = self._values("values/dimens.xml", "dimen")
+        if min(device.width, device.height) >= 600:
+            self.dimens |= self._values("values-sw600dp/dimens.xml", "dimen")
         styles = ET.parse(folder / "values/styles.xml").getroot()
         self.styles = {s.get("name", ""): {i.get("name", "")[8:]: i.text or "" for i in s} for s in styles}
 
     def _values(self, name: str, tag: str) -> dict[str, str]:
         return {item.get("name", ""): item.text or "" for item in ET.parse(self.folder / name).getroot().iter(tag)}
 
-    def color(self, name: str) -> str:
-        return self.colors[name.removeprefix("@color/")]
+    def color(self, name: str, *, is_enabled: bool = True) -> str:
+        """Return a colour, of a list of colours the one for that state."""
+        name = name.removeprefix("@color/")
+        listed = self.folder / "color" / f"{name}.xml"
+        if not listed.exists():
+            return self.colors[name]
+        items = [
+            (one.get(f"{ANDROID}color", ""), one.get(f"{ANDROID}state_enabled")) for one in ET.parse(listed).getroot()
+        ]
+        chosen = next(color for color, state in items if state is None or (state == "true") == is_enabled)
+        return self.color(chosen)
+
+    def length(self, value: str) -> int:
+        """Return a length such as 16dp, 13sp or @dimen/page_padding in pixels; sp grow with the reader's font size."""
+        value = self.dimens.get(value.removeprefix("@dimen/"), value)
+        scale = SCALE * (self.device.font_scale if value.endswith("sp") else 1)
+        return round(float(value.removesuffix("dp").removesuffix("sp") or 0) * scale)
 
     def text(self, value: str) -> str:
-        return self.strings[value.removeprefix("@string/")] if value.startswith("@string/") else value
+        found = self.strings[value.removeprefix("@string/")] if value.startswith("@string/") else value
+        return found.replace("\\'", "'")
+
+    def say(self, text: dict | None) -> str:
+        """Put what edgevit.core.Text.toMap made into the device's language, as Texts.java does."""
+        if text is None:
+            return ""
+        values = [self._value(one) for one in text["values"]]
+
+        def place(found: re.Match) -> str:
+            value, form = values[int(found[1]) - 1], found[2]
+            said = f"{value:{form}}" if form.endswith("f") else str(value)
+            return said.replace(".", ",") if self.device.language == "de" and form.endswith("f") else said
+
+        return re.sub(r"%(\d)\$([.\d]*[a-z])", place, self.text(f"@string/{text['say']}")).replace("%%", "%")
+
+    def _value(self, value: object) -> object:
+        if isinstance(value, list):
+            return ", ".join(self.say(one) for one in value)
+        return self.say(value) if isinstance(value, dict) else value
 
     def inflate(self, name: str) -> View:
         """Return the views of a layout."""
         wide = self.folder / "layout-land" / f"{name}.xml"
-        path = wide if self.is_wide and wide.exists() else self.folder / "layout" / f"{name}.xml"
+        path = wide if self.device.is_wide and wide.exists() else self.folder / "layout" / f"{name}.xml"
         (view,) = self._views(ET.parse(path).getroot())
         return view
 
@@ -82,17 +138,22 @@ class Resources:
         return [View(kind=element.tag, attributes=style | own, children=children)]
 
 
-def dp(value: str) -> int:
-    """Return a length such as 16dp or 13sp in pixels."""
-    return round(float(value.removesuffix("dp").removesuffix("sp") or 0) * SCALE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A line of text that was drawn: where, as left, top, right, bottom in pixels."""
+
+    text: str
+    box: tuple[int, int, int, int]
 
 
 class Painter:
     """Measures and draws views."""
 
-    def __init__(self, resources: Resources, width: int, height: int) -> None:
-        self.resources = resources
-        self.image = Image.new("RGB", (width * SCALE, height * SCALE), resources.color("background"))
+    def __init__(self, resources: Resources) -> None:
+        self.resources, self.dp = resources, resources.length
+        self.written: list[Written] = []
+        size = (resources.device.width * SCALE, resources.device.height * SCALE)
+        self.image = Image.new("RGB", size, resources.color("background"))
         self.pen = ImageDraw.Draw(self.image)
 
     def paint(self, view: View) -> Image.Image:
@@ -104,12 +165,19 @@ class Painter:
         if view.get("background").startswith("@color/"):
             self.pen.rectangle((x, y, x + width, y + height), fill=self.resources.color(view.get("background")))
         if view.kind in ("LinearLayout", "FrameLayout", "ScrollView"):
-            pad = dp(view.get("padding", "0dp"))
-            for child, box in self._place(view, width - 2 * pad, height - 2 * pad):
-                self._draw(child, x + pad + box[0], y + pad + box[1], box[2], box[3])
+            left, top, right, bottom = self._pads(view)
+            for child, box in self._place(view, width - left - right, height - top - bottom):
+                self._draw(child, x + left + box[0], y + top + box[1], box[2], box[3])
             return
         known = {"TextView": self._text, "Button": self._button, "Spinner": self._spinner, "ProgressBar": self._bar}
         known.get(view.kind, self._picture)(view, x, y, width, height)
+
+    def _pads(self, view: View) -> tuple[int, int, int, int]:
+        every = view.get("padding", "0dp")
+        left, top, right, bottom = (
+            self.dp(view.get(f"padding{side}", every)) for side in ("Start", "Top", "End", "Bottom")
+        )
+        return left, top, right, bottom
 
     def _place(self, view: View, width: int, height: int) -> list[tuple[View, tuple[int, int, int, int]]]:
         """Return the visible children with their boxes inside the padding."""
@@ -117,7 +185,7 @@ class Painter:
         if view.kind != "LinearLayout":
             return [(child, (0, 0, width, height if view.kind == "FrameLayout" else 10**5)) for child in shown]
         is_row = view.get("orientation", "horizontal") == "horizontal"
-        margins = [dp(child.get("layout_marginStart" if is_row else "layout_marginTop", "0dp")) for child in shown]
+        margins = [self.dp(child.get("layout_marginStart" if is_row else "layout_marginTop", "0dp")) for child in shown]
         weights = [float(child.get("layout_weight", "0")) for child in shown]
         wanted = [self._size(child, width, height)[0 if is_row else 1] for child in shown]
         sizes = [0 if weight else size for weight, size in zip(weights, wanted, strict=True)]
@@ -138,29 +206,37 @@ class Painter:
         found = [width, height]
         for i, name in enumerate(("layout_width", "layout_height")):
             value = view.get(name)
-            if value.endswith("dp") and dp(value):
-                found[i] = dp(value)
+            if value.endswith("dp") and self.dp(value):
+                found[i] = self.dp(value)
             elif value == "wrap_content":
                 found[i] = self._wrapped(view, width)[i]
         return found[0], found[1]
 
     def _wrapped(self, view: View, width: int) -> tuple[int, int]:
-        if view.kind == "TextView":
-            font, lines = self._font(view), self._lines(view, width)
-            return max(round(font.getlength(line)) for line in lines), self._line_height(view) * len(lines)
+        left, top, right, bottom = self._pads(view)
+        if view.kind in ("TextView", "Button"):
+            font, lines = self._font(view), self._lines(view, width - left - right)
+            wide = max(round(font.getlength(line)) for line in lines) + left + right
+            high = self._line_height(view) * len(lines) + top + bottom
+            return wide, max(high, self.dp(view.get("minHeight", "0dp")))
         if view.kind == "ProgressBar":
-            return width, dp("16dp")
-        pad = 2 * dp(view.get("padding", "0dp"))
-        boxes = [box for _, box in self._place(view, width - pad, 0)]
-        return width, max((top + height for _, top, _, height in boxes), default=0) + pad
+            return width, self.dp("16dp")
+        boxes = [box for _, box in self._place(view, width - left - right, 0)]
+        return width, max((at + height for _, at, _, height in boxes), default=0) + top + bottom
 
     def _font(self, view: View) -> ImageFont.FreeTypeFont:
-        font = ImageFont.load_default(dp(view.get("textSize", "15sp")))
+        return self._font_of(self.dp(view.get("textSize", "15sp")))
+
+    def _font_of(self, size: int) -> ImageFont.FreeTypeFont:
+        if self.resources.device.language:  # Pillow's own font has no letters but English ones.
+            with contextlib.suppress(OSError):
+                return ImageFont.truetype("DejaVuSansCondensed.ttf", size)
+        font = ImageFont.load_default(size)
         assert isinstance(font, ImageFont.FreeTypeFont)
         return font
 
     def _line_height(self, view: View) -> int:
-        return round(dp(view.get("textSize", "15sp")) * 1.35)
+        return round(self.dp(view.get("textSize", "15sp")) * 1.35)
 
     def _lines(self, view: View, width: int) -> list[str]:
         font, lines = self._font(view), []
@@ -175,29 +251,43 @@ class Painter:
             lines.append(line)
         return lines
 
+    def _write(self, x: float, y: float, line: str, font: ImageFont.FreeTypeFont, ink: str, anchor: str = "la") -> None:
+        self.pen.text((x, y), line, fill=ink, font=font, anchor=anchor)
+        left, top, right, bottom = (round(v) for v in self.pen.textbbox((x, y), line, font=font, anchor=anchor))
+        if line and top < self.image.height:
+            self.written.append(Written(text=line, box=(left, top, right, bottom)))
+
     def _text(self, view: View, x: int, y: int, width: int, height: int) -> None:
-        fill = self.resources.color(view.get("textColor", "@color/text"))
-        for number, line in enumerate(self._lines(view, width)):
-            self.pen.text((x, y + number * self._line_height(view)), line, fill=fill, font=self._font(view))
+        left, top, right, _ = self._pads(view)
+        ink = self.resources.color(view.get("textColor", "@color/text"))
+        for number, line in enumerate(self._lines(view, width - left - right)):
+            self._write(x + left, y + top + number * self._line_height(view), line, self._font(view), ink)
 
     def _button(self, view: View, x: int, y: int, width: int, height: int) -> None:
         is_enabled = view.state.get("enabled", True)
         fill = self.resources.color("@color/accent" if is_enabled else "@color/track")
-        self.pen.rounded_rectangle((x, y, x + width, y + height), dp("8dp"), fill=fill)
-        ink = self.resources.color("@color/on_accent" if is_enabled else "@color/text_quiet")
-        middle = (x + width / 2, y + height / 2)
-        self.pen.text(middle, self.resources.text(view.get("text")), fill=ink, font=self._font(view), anchor="mm")
+        self.pen.rounded_rectangle((x, y, x + width, y + height), self.dp("8dp"), fill=fill)
+        ink = self.resources.color(view.get("textColor"), is_enabled=is_enabled)
+        left, _, right, _ = self._pads(view)
+        lines = self._lines(view, width - left - right)
+        for number, line in enumerate(lines):
+            middle = y + height / 2 + (number - (len(lines) - 1) / 2) * self._line_height(view)
+            self._write(x + width / 2, middle, line, self._font(view), ink, "mm")
 
     def _spinner(self, view: View, x: int, y: int, width: int, height: int) -> None:
         ink = self.resources.color("@color/text")
-        middle, size = y + height / 2, dp("5dp")
-        self.pen.text((x, middle), view.get("text"), fill=ink, font=ImageFont.load_default(dp("16sp")), anchor="lm")
-        right = x + width - dp("16dp")
+        middle, size = y + height / 2, self.dp("5dp")
+        font = self._font_of(self.dp("16sp"))
+        line = view.get("text")
+        while font.getlength(line) > width - self.dp("28dp") and len(line) > 1:
+            line = line.removesuffix("\u2026")[:-1] + "\u2026"
+        self._write(x, middle, line, font, ink, "lm")
+        right = x + width - self.dp("16dp")
         corners = [(right - size, middle - size / 2), (right + size, middle - size / 2), (right, middle + size / 2)]
         self.pen.polygon(corners, fill=self.resources.color("@color/text_quiet"))
 
     def _bar(self, view: View, x: int, y: int, width: int, height: int) -> None:
-        thin = min(height, dp("8dp"))
+        thin = min(height, self.dp("8dp"))
         y += (height - thin) // 2
         self.pen.rounded_rectangle((x, y, x + width, y + thin), thin // 2, fill=self.resources.color("@color/track"))
         progress = view.state.get("progress", 0)

@@ -2,6 +2,9 @@
 
 import pytest
 
+from android_demo.apk import compile as compiling
+from android_demo.apk.layout import Device, Resources
+
 PROBLEMS = {
     "no_model", "manifest_missing", "model_damaged", "no_runtime", "too_large", "unreadable", "long_and_narrow",
     "no_picker", "no_camera", "camera_refused", "camera_failed",
@@ -10,7 +13,14 @@ PROBLEMS = {
 
 @pytest.fixture(scope="module")
 def states(ask):
-    return ask({"do": "states"})[0]
+    """Every state's screen, its texts in English."""
+    say = Resources(compiling.APP / "main/res", Device()).say
+    found = ask({"do": "states"})[0]
+    for one in found.values():
+        one |= {"message": say(one["message"]), "hint": say(one["hint"]), "details": [say(d) for d in one["details"]]}
+        for row in one["rows"]:
+            row["percent"] = say(row["percent"])
+    return found
 
 
 def test_problems_say_what_to_do(states):
@@ -50,9 +60,20 @@ def test_without_a_model_nothing_can_be_classified(states):
 def test_classes_have_bars_and_latency(states):
     shown = states["classified"]
     assert [(row["label"], row["percent"], row["bar"]) for row in shown["rows"]] == [
-        ("tench", "91.4 %", 914), ("church", "5.2 %", 52), ("parachute", "0.8 %", 8),
+        ("golf ball", "91.4 %", 914), ("church", "5.2 %", 52), ("parachute", "0.8 %", 8),
     ]  # fmt: skip
-    assert shown["latency"] == "inference p50 5.1 ms, p90 5.8 ms over 50\npreparing the picture 6.1 ms"
+    assert shown["details"] == [
+        "inference p50 5.1 ms, p90 5.8 ms over 50",
+        "preparing the picture 6.1 ms",
+        "before: church 97 %, parachute 61 %",
+    ]
+    assert [row["is_likely"] for row in shown["rows"]] == [True, False, False] and not shown["message"]
+
+
+def test_below_the_threshold_nothing_is_claimed(states):
+    shown = states["unsure"]
+    assert shown["message"] == "Not sure: no class reaches 30 %."
+    assert len(shown["rows"]) == 3 and not any(row["is_likely"] for row in shown["rows"])
 
 
 def test_busy_states_can_only_be_waited_for_or_stopped(states):
@@ -70,7 +91,7 @@ def test_only_a_result_can_be_shared(states):
 
 
 def test_the_camera_s_own_stage_is_told(states):
-    assert states["live"]["latency"].splitlines()[1:] == ["converting the frame 1.9 ms", "preparing the picture 2.3 ms"]
+    assert states["live"]["details"][1:] == ["converting the frame 1.9 ms", "preparing the picture 2.3 ms"]
 
 
 def test_what_runs_the_model_is_told(states):

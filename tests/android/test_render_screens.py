@@ -1,10 +1,19 @@
-"""The drawn screens come from the app's own layouts and words."""
+"""The drawn screens come from the app's own layouts and words, and every text on them can be read."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from android_demo import render_screens
 from android_demo.apk import compile as compiling
-from android_demo.apk.layout import Resources
+from android_demo.apk import contrast
+from android_demo.apk.layout import Device, Resources
+from edge_vit.evaluation import drawing
+
+RES = compiling.APP / "main" / "res"
+PHONE = {"width": 360, "height": 740}
+WIDE = {"width": 740, "height": 360}
+TABLET = {"width": 800, "height": 1280}
 
 
 @pytest.fixture(scope="module")
@@ -13,16 +22,19 @@ def states(ask):
 
 
 def test_every_state_is_drawn_or_much_like_one_that_is(states):
-    assert {name for name, _, _ in render_screens.DRAWN} <= states.keys()
-    undrawn = states.keys() - {name for name, _, _ in render_screens.DRAWN}
-    assert undrawn == {"stopped", "no_runtime", "long_and_narrow", "no_picker"}
+    drawn = {name for name, *_ in render_screens.DRAWN}
+    assert drawn <= states.keys()
+    assert states.keys() - drawn == {"stopped", "no_runtime", "long_and_narrow", "no_picker"}
+    words = {word for _, *words in render_screens.DRAWN for word in words}
+    assert words == {"night", "landscape", "tablet", "de", "large"}
 
 
 @pytest.mark.parametrize("is_night", [False, True])
 @pytest.mark.parametrize("is_wide", [False, True])
 def test_screens_differ_and_use_the_colours(is_night, is_wide, states):
+    device = Device(is_night=is_night, **(WIDE if is_wide else PHONE))
     images = {
-        name: render_screens.render(name, states[name], is_night=is_night, is_wide=is_wide)
+        name: render_screens.render(name, states[name], device).image
         for name in ("ready", "classified", "camera_refused")
     }
     assert len({image.tobytes() for image in images.values()}) == 3
@@ -34,20 +46,87 @@ def test_screens_differ_and_use_the_colours(is_night, is_wide, states):
     assert ink not in {color for _, color in images["ready"].getcolors(1 << 20)}
 
 
+@pytest.mark.parametrize(
+    "device",
+    [
+        Device(**PHONE),
+        Device(is_night=True, language="de", **PHONE),
+        Device(font_scale=2.0, **PHONE),
+        Device(is_night=True, **TABLET),
+    ],
+    ids=["phone", "night, German", "large font", "tablet by night"],
+)
+@pytest.mark.parametrize("name", ["ready", "unsure", "measuring", "camera_refused"])
+def test_every_text_stands_out(name, device, states):
+    """Measured on the pixels, disabled buttons included."""
+    painter = render_screens.render(name, states[name], device)
+    found = contrast.measure(painter.image, painter.written)
+    assert len(found) >= 4
+    assert {text: value for text, value in found.items() if value < contrast.LEAST} == {}
+
+
+def test_a_faint_text_would_be_found(states, monkeypatch):
+    """White on the disabled button's grey, as it was once."""
+    color = Resources.color
+    monkeypatch.setattr(Resources, "color", lambda self, name, is_enabled=True: color(self, name))
+    painter = render_screens.render("loading", states["loading"], Device())
+    assert contrast.measure(painter.image, painter.written)["Choose picture"] < 2
+
+
+def test_ratios_are_those_of_the_standard():
+    assert contrast.ratio((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast.ratio((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)
+
+
+def test_large_fonts_make_buttons_grow(states):
+    small, large = (render_screens.render("ready", states["ready"], Device(font_scale=s)) for s in (1.0, 2.0))
+    lines = [one.text for one in large.written]
+    assert "Choose picture" in [one.text for one in small.written]
+    assert "Choose" in lines and "picture" in lines  # two lines instead of a cut one
+    assert all(one.box[2] <= large.image.width for one in large.written)
+
+
+def test_tablets_have_margins(states):
+    (title,) = [
+        one
+        for one in render_screens.render("ready", states["ready"], Device(**TABLET)).written
+        if one.text == "Edge ViT"
+    ]
+    assert 96 * 2 <= title.box[0] < 100 * 2
+
+
+def test_content_keeps_clear_of_the_status_bar(states):
+    painter = render_screens.render("ready", states["ready"], Device())
+    assert min(one.box[1] for one in painter.written) >= 2 * render_screens.STATUS_BAR
+
+
+def test_german_says_the_same_with_its_own_comma(states):
+    say = Resources(RES, Device(language="de")).say
+    details = [say(one) for one in states["classified"]["details"]]
+    assert details[0] == "Inferenz p50 5,1 ms, p90 5,8 ms bei 50"
+    assert say(states["camera_failed"]["message"]) == "Die Kamera hat angehalten (von einer anderen App benutzt)."
+    assert say(states["camera_refused"]["hint"]).startswith("Erlaube sie in den Systemeinstellungen")
+
+
 def test_all_buttons_are_in_the_layout():
-    resources = Resources(compiling.APP / "main" / "res", is_night=False, is_wide=False)
-    assert {view.get("id") for view in resources.inflate("main").walk() if view.kind == "Button"} == {
-        "@+id/pick", "@+id/camera", "@+id/measure", "@+id/share",
+    assert {view.get("id") for view in Resources(RES, Device()).inflate("main").walk() if view.kind == "Button"} == {
+        "@+id/pick", "@+id/sample", "@+id/camera", "@+id/measure", "@+id/share",
     }  # fmt: skip
 
 
 def test_a_view_that_is_not_there_is_named():
-    resources = Resources(compiling.APP / "main" / "res", is_night=True, is_wide=True)
+    resources = Resources(RES, Device(is_night=True, **WIDE))
     with pytest.raises(ValueError, match="the layout has no view nowhere"):
         resources.inflate("main").find("nowhere")
 
 
 def test_night_has_every_colour_of_day():
-    day = Resources(compiling.APP / "main" / "res", is_night=False, is_wide=False)
+    day = Resources(RES, Device())
     night = day._values("values-night/colors.xml", "color")
     assert night.keys() == day.colors.keys()
+
+
+def test_the_sample_is_the_golf_ball_that_classify_draws():
+    sample = np.asarray(Image.open(render_screens.SAMPLE).convert("RGB"), float)
+    drawn = np.asarray(drawing.draw("golf ball", sample.shape[0]), float)
+    assert np.abs(sample - drawn).mean() < 12

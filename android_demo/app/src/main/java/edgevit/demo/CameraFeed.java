@@ -19,6 +19,8 @@ import android.util.Size;
 import android.view.Surface;
 import android.view.TextureView;
 import edgevit.core.Problems;
+import edgevit.core.Say;
+import edgevit.core.Text;
 import edgevit.core.UiState.Problem;
 import edgevit.core.Yuv;
 import java.util.Arrays;
@@ -146,16 +148,16 @@ final class CameraFeed implements TextureView.SurfaceTextureListener {
 
         @Override
         public void onDisconnected(CameraDevice gone) {
-            fail(gone, "taken by another app");
+            fail(gone, Text.of(Say.REASON_TAKEN));
         }
 
         @Override
         public void onError(CameraDevice broken, int error) {
             boolean isTaken = error == ERROR_CAMERA_IN_USE || error == ERROR_MAX_CAMERAS_IN_USE;
-            fail(broken, isTaken ? "in use by another app" : "error " + error);
+            fail(broken, isTaken ? Text.of(Say.REASON_IN_USE) : Text.of(Say.REASON_ERROR, error));
         }
 
-        private void fail(CameraDevice camera, String why) {
+        private void fail(CameraDevice camera, Text why) {
             camera.close();
             device = null;
             if (isOpen) {
@@ -185,7 +187,7 @@ final class CameraFeed implements TextureView.SurfaceTextureListener {
                 @Override
                 public void onConfigureFailed(CameraCaptureSession session) {
                     if (isOpen) {
-                        failure.on(Problems.cameraFailed("it refused the preview"));
+                        failure.on(Problems.cameraFailed(Text.of(Say.REASON_PREVIEW)));
                     }
                 }
             }, null);
@@ -233,8 +235,9 @@ final class CameraFeed implements TextureView.SurfaceTextureListener {
         return activity.getWindowManager().getDefaultDisplay().getRotation();
     }
 
-    private static String reason(CameraAccessException e) {
-        return e.getReason() == CameraAccessException.CAMERA_DISABLED ? "disabled by the device's owner" : "error " + e.getReason();
+    private static Text reason(CameraAccessException e) {
+        boolean isDisabled = e.getReason() == CameraAccessException.CAMERA_DISABLED;
+        return isDisabled ? Text.of(Say.REASON_DISABLED) : Text.of(Say.REASON_ERROR, e.getReason());
     }
 
     @Override

@@ -23,6 +23,8 @@ final class ClassifierScreen {
     interface Host {
         void onPickPressed();
 
+        void onSamplePressed();
+
         void onCameraPressed();
 
         void onMeasurePressed();
@@ -35,6 +37,7 @@ final class ClassifierScreen {
         this.activity = activity;
         this.viewModel = viewModel;
         button(R.id.pick).setOnClickListener(view -> host.onPickPressed());
+        button(R.id.sample).setOnClickListener(view -> host.onSamplePressed());
         button(R.id.camera).setOnClickListener(view -> host.onCameraPressed());
         button(R.id.share).setOnClickListener(view -> share());
         button(R.id.measure).setOnClickListener(view -> {
@@ -47,6 +50,7 @@ final class ClassifierScreen {
         fillRuntimes();
         fillModels();
         fillThreads();
+        fillThresholds();
     }
 
     /** List the models anew: one may have been pushed meanwhile. */
@@ -55,10 +59,10 @@ final class ClassifierScreen {
     }
 
     void show(boolean isCameraOpen) {
-        ScreenContent content = new ScreenContent(viewModel.state());
-        showText(R.id.message, content.message);
-        showText(R.id.hint, content.hint);
-        showText(R.id.latency, content.latency);
+        ScreenContent content = new ScreenContent(viewModel.state(), viewModel.threshold);
+        showText(R.id.message, Texts.of(activity, content.message));
+        showText(R.id.hint, Texts.of(activity, content.hint));
+        showText(R.id.details, Texts.of(activity, content.details, "\n"));
         int color = content.isProblem ? R.color.problem : R.color.text;
         ((TextView) activity.findViewById(R.id.message)).setTextColor(activity.getColor(color));
         ProgressBar progress = (ProgressBar) activity.findViewById(R.id.progress);
@@ -70,6 +74,7 @@ final class ClassifierScreen {
             showRow(rows.getChildAt(i), i < content.rows.size() ? content.rows.get(i) : null);
         }
         button(R.id.pick).setEnabled(content.canClassify);
+        button(R.id.sample).setEnabled(content.canClassify);
         button(R.id.camera).setEnabled(content.canClassify || isCameraOpen);
         button(R.id.camera).setText(isCameraOpen ? R.string.camera_stop : R.string.camera);
         button(R.id.measure).setEnabled(content.canMeasure || content.canStop);
@@ -84,8 +89,13 @@ final class ClassifierScreen {
     private void showRow(View view, ScreenContent.Row row) {
         view.setVisibility(row == null ? View.GONE : View.VISIBLE);
         if (row != null) {
+            int color = activity.getColor(row.isLikely ? R.color.text : R.color.text_quiet);
+            String percent = Texts.of(activity, row.percent);
             ((TextView) view.findViewById(R.id.row_label)).setText(row.label);
-            ((TextView) view.findViewById(R.id.row_percent)).setText(row.percent);
+            ((TextView) view.findViewById(R.id.row_label)).setTextColor(color);
+            ((TextView) view.findViewById(R.id.row_percent)).setText(percent);
+            ((TextView) view.findViewById(R.id.row_percent)).setTextColor(color);
+            view.setContentDescription(row.label + ", " + percent); // One thing to a screen reader, not three.
             ((ProgressBar) view.findViewById(R.id.row_bar)).setProgress(row.bar);
         }
     }
@@ -146,6 +156,16 @@ final class ClassifierScreen {
                 viewModel.select(viewModel.runtime, viewModel.model, place + 1);
             }
         });
+    }
+
+    private void fillThresholds() {
+        List<String> shown = new ArrayList<>();
+        int selected = 0;
+        for (int i = 0; i < ScreenContent.THRESHOLDS.length; i++) {
+            shown.add(activity.getString(R.string.threshold_value, ScreenContent.THRESHOLDS[i]));
+            selected = ScreenContent.THRESHOLDS[i] == viewModel.threshold ? i : selected;
+        }
+        fill(R.id.thresholds, shown, selected, place -> viewModel.setThreshold(ScreenContent.THRESHOLDS[place]));
     }
 
     private interface Chosen {

@@ -14,9 +14,12 @@ import edgevit.core.Postprocess.Prediction;
 import edgevit.core.Problems;
 import edgevit.core.RunGuard;
 import edgevit.core.RuntimeFactory;
+import edgevit.core.ScreenContent;
 import edgevit.core.UiState;
 import edgevit.core.Yuv;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedList;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -32,6 +35,8 @@ final class ClassifierViewModel {
     }
 
     private static final int NUM_CLASSES = 3;
+    /** So many pictures before the shown one are named. */
+    private static final int NUM_BEFORE = 4;
     /** A chosen picture is classified this often, so that there is a p90 to show; the camera keeps as many of its last frames. */
     private static final int NUM_RUNS = 30;
     /** Telling the screen more often would draw it while the time is taken. */
@@ -52,11 +57,14 @@ final class ClassifierViewModel {
     String model;
     // One: with several, ExecuTorch 1.4.1 computes int8 attention wrongly on ARM (see README.md).
     int threads = 1;
+    int threshold = ScreenContent.DEFAULT_THRESHOLD;
 
     // Of the worker.
     private final Pictures pictures = new Pictures();
     private final double[] latencies = new double[NUM_RUNS];
     private int numLatencies;
+    private final LinkedList<Prediction> before = new LinkedList<>();
+    private Prediction last;
     private Engine engine;
 
     final RunGuard guard = new RunGuard();
@@ -134,6 +142,11 @@ final class ClassifierViewModel {
                 post(Problems.model(e));
             }
         });
+    }
+
+    void setThreshold(int percent) {
+        threshold = percent;
+        show(state);
     }
 
     /** Return whether a frame would be worked on; otherwise the camera need not even make one. */
@@ -227,8 +240,21 @@ final class ClassifierViewModel {
         for (int i = 1; i < runs; i++) {
             add(engine.runAgain());
         }
+        if (!isLive) {
+            remember(top.get(0));
+        }
         double[] kept = Arrays.copyOf(latencies, Math.min(numLatencies, latencies.length));
-        return new UiState.Classified(top, kept, convertUs, engine.preprocessUs, isLive);
+        return new UiState.Classified(top, kept, convertUs, engine.preprocessUs, isLive, new ArrayList<>(before));
+    }
+
+    private void remember(Prediction now) {
+        if (last != null) {
+            before.addFirst(last);
+        }
+        if (before.size() > NUM_BEFORE) {
+            before.removeLast();
+        }
+        last = now;
     }
 
     private void add(double us) {
@@ -237,6 +263,8 @@ final class ClassifierViewModel {
 
     private void closeEngine() {
         numLatencies = 0;
+        before.clear(); // Another model's classes.
+        last = null;
         if (engine != null) {
             engine.close();
             engine = null;

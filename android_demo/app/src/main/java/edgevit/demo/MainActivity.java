@@ -5,8 +5,10 @@ import android.app.Activity;
 import android.content.ActivityNotFoundException;
 import android.content.Intent;
 import android.content.pm.PackageManager;
+import android.net.Uri;
 import android.os.Bundle;
 import android.view.TextureView;
+import android.view.View;
 import edgevit.core.Problems;
 
 /** Hosts the screen: keeps the view model over rotation, and does what only an activity can. */
@@ -24,11 +26,26 @@ public final class MainActivity extends Activity implements ClassifierScreen.Hos
     protected void onCreate(Bundle saved) {
         super.onCreate(saved);
         setContentView(R.layout.main);
+        drawBehindBars();
         Object kept = getLastNonConfigurationInstance();
         viewModel = kept != null ? (ClassifierViewModel) kept : new ClassifierViewModel(this);
         screen = new ClassifierScreen(this, viewModel, this);
         camera = new CameraFeed(this, (TextureView) findViewById(R.id.camera_view), viewModel, this::onCameraFailed);
         isCameraWanted = saved != null && saved.getBoolean(CAMERA_OPEN);
+    }
+
+    /** From Android 15 on every app is drawn behind the system's bars: what is read or pressed is kept clear of them. */
+    private void drawBehindBars() {
+        final View root = findViewById(R.id.root);
+        final View page = findViewById(R.id.page);
+        root.setSystemUiVisibility(
+                root.getSystemUiVisibility() | View.SYSTEM_UI_FLAG_LAYOUT_STABLE | View.SYSTEM_UI_FLAG_LAYOUT_FULLSCREEN
+                        | View.SYSTEM_UI_FLAG_LAYOUT_HIDE_NAVIGATION);
+        root.setOnApplyWindowInsetsListener((view, insets) -> {
+            view.setPadding(insets.getSystemWindowInsetLeft(), insets.getSystemWindowInsetTop(), insets.getSystemWindowInsetRight(), 0);
+            page.setPadding(0, 0, 0, insets.getSystemWindowInsetBottom()); // It scrolls under the bar below.
+            return insets.consumeSystemWindowInsets();
+        });
     }
 
     @Override
@@ -79,6 +96,12 @@ public final class MainActivity extends Activity implements ClassifierScreen.Hos
         } catch (ActivityNotFoundException e) {
             viewModel.report(Problems.noPicker());
         }
+    }
+
+    @Override
+    public void onSamplePressed() {
+        closeCamera();
+        viewModel.classify(Uri.parse("android.resource://" + getPackageName() + "/" + R.drawable.sample));
     }
 
     @Override

@@ -7,6 +7,8 @@ import android.graphics.Matrix;
 import android.net.Uri;
 import edgevit.core.Exif;
 import edgevit.core.Problems;
+import edgevit.core.Say;
+import edgevit.core.Text;
 import edgevit.core.UiState.Problem;
 import edgevit.core.Yuv;
 import java.io.ByteArrayOutputStream;
@@ -35,7 +37,7 @@ final class Pictures {
         final transient Problem problem;
 
         Unusable(Problem problem) {
-            super(problem.message);
+            super(problem.message.say.name());
             this.problem = problem;
         }
     }
@@ -52,13 +54,13 @@ final class Pictures {
             bounds.inJustDecodeBounds = true;
             BitmapFactory.decodeByteArray(file, 0, file.length, bounds);
             if (bounds.outWidth <= 0 || bounds.outHeight <= 0) {
-                throw new Unusable(Problems.unreadable("unknown format"));
+                throw new Unusable(Problems.unreadable(Text.of(Say.REASON_FORMAT)));
             }
             checkSize(bounds.outWidth, bounds.outHeight);
             orientation = Exif.orientation(file);
             decode(file, bounds);
         } catch (IOException | SecurityException e) {
-            throw new Unusable(Problems.unreadable(String.valueOf(e.getMessage())));
+            throw new Unusable(Problems.unreadable(Text.raw(String.valueOf(e.getMessage()))));
         } catch (OutOfMemoryError e) {
             rgba = new byte[0];
             throw new Unusable(Problems.tooLarge(width, height, maxPixels()));
@@ -85,7 +87,7 @@ final class Pictures {
         options.inScaled = false;
         Bitmap bitmap = BitmapFactory.decodeByteArray(file, 0, file.length, options);
         if (bitmap == null) {
-            throw new Unusable(Problems.unreadable("damaged"));
+            throw new Unusable(Problems.unreadable(Text.of(Say.REASON_DAMAGED)));
         }
         if (bitmap.getConfig() != Bitmap.Config.ARGB_8888) { // 16 bits a sample come as half floats.
             bitmap = bitmap.copy(Bitmap.Config.ARGB_8888, false);

@@ -2,9 +2,9 @@ package edgevit.core;
 
 import edgevit.core.Postprocess.Prediction;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -14,15 +14,20 @@ import java.util.Map;
  */
 public final class ScreenContent {
     public static final int NUM_ROWS = 3;
+    /** From how many percent on a class counts; the reader chooses one. */
+    public static final int[] THRESHOLDS = {0, 10, 20, 30, 50, 70, 90};
+    public static final int DEFAULT_THRESHOLD = 30;
 
-    public final String message;
-    public final String hint;
+    public final Text message;
+    /** Under the message, null for none. */
+    public final Text hint;
     public final boolean isProblem;
     public final boolean isBusy;
     /** 0 to 100, or -1 while it is not known. */
     public final int progress;
     public final List<Row> rows = new ArrayList<>();
-    public final String latency;
+    /** Latency of each stage, and results of the pictures before. */
+    public final List<Text> details = new ArrayList<>();
     public final boolean canClassify;
     public final boolean canMeasure;
     public final boolean canStop;
@@ -31,47 +36,51 @@ public final class ScreenContent {
     /** One class with its bar. */
     public static final class Row {
         public final String label;
-        public final String percent;
+        public final Text percent;
         /** 0 to 1000. */
         public final int bar;
+        /** It reaches the threshold. */
+        public final boolean isLikely;
 
-        Row(Prediction prediction) {
+        Row(Prediction prediction, int threshold) {
             label = prediction.label;
-            percent = String.format(Locale.ROOT, "%.1f %%", 100 * prediction.probability);
+            percent = Text.of(Say.PERCENT, 100 * prediction.probability);
             bar = (int) Math.round(1000 * prediction.probability);
+            isLikely = 100 * prediction.probability >= threshold;
         }
     }
 
-    public ScreenContent(UiState state) {
-        String said = "";
-        String advice = "";
-        String times = "";
+    /** @param threshold in percent; where no class reaches it the message says so */
+    public ScreenContent(UiState state, int threshold) {
+        Text said = null;
+        Text advice = null;
         int percent = -1;
         if (state instanceof UiState.Loading) {
-            said = "Loading " + ((UiState.Loading) state).title;
+            said = Text.of(Say.LOADING, ((UiState.Loading) state).title);
         } else if (state instanceof UiState.Ready) {
-            said = "Choose a picture, or point the camera at something.";
+            said = Text.of(Say.READY);
             String runsOn = ((UiState.Ready) state).accelerator;
-            advice = runsOn == null ? "" : "Runs on: " + runsOn;
+            advice = runsOn == null ? null : Text.of(Say.RUNS_ON, runsOn);
         } else if (state instanceof UiState.Working) {
-            said = "Classifying";
+            said = Text.of(Say.WORKING);
         } else if (state instanceof UiState.Classified) {
             UiState.Classified done = (UiState.Classified) state;
             for (Prediction prediction : done.top) {
-                rows.add(new Row(prediction));
+                rows.add(new Row(prediction, threshold));
             }
-            times = latencies(done.latenciesUs);
-            times += done.isLive ? String.format(Locale.ROOT, "\nconverting the frame %.1f ms", done.convertUs / 1000) : "";
-            times += String.format(Locale.ROOT, "\npreparing the picture %.1f ms", done.preprocessUs / 1000);
+            said = rows.isEmpty() || rows.get(0).isLikely ? null : Text.of(Say.UNSURE, threshold);
+            tell(done);
         } else if (state instanceof UiState.Measuring) {
             UiState.Measuring now = (UiState.Measuring) state;
-            said = now.isWarmup ? "Warming up, inference " + now.done : "Measuring, inference " + now.done + " of " + now.total;
+            said = now.isWarmup ? Text.of(Say.WARMING_UP, now.done) : Text.of(Say.MEASURING, now.done, now.total);
             percent = now.isWarmup ? -1 : Math.min(100, 100 * now.done / now.total);
         } else if (state instanceof UiState.Measured) {
             UiState.Measured done = (UiState.Measured) state;
-            said = done.samplesUs.length == 0 ? "Benchmark stopped" : "Benchmark done";
-            advice = Words.list(done.marks);
-            times = done.samplesUs.length == 0 ? "" : latencies(done.samplesUs);
+            said = Text.of(done.samplesUs.length == 0 ? Say.BENCH_STOPPED : Say.BENCH_DONE);
+            advice = done.marks.isEmpty() ? null : Text.raw(Words.list(done.marks));
+            if (done.samplesUs.length > 0) {
+                details.add(latency(done.samplesUs));
+            }
         } else if (state instanceof UiState.Problem) {
             said = ((UiState.Problem) state).message;
             advice = ((UiState.Problem) state).hint;
@@ -80,7 +89,6 @@ public final class ScreenContent {
         }
         message = said;
         hint = advice;
-        latency = times;
         progress = percent;
         isProblem = state instanceof UiState.Problem;
         canStop = state instanceof UiState.Measuring;
@@ -91,10 +99,23 @@ public final class ScreenContent {
         canShare = state instanceof UiState.Measured && ((UiState.Measured) state).samplesUs.length > 0;
     }
 
-    private static String latencies(double[] us) {
-        return String.format(
-                Locale.ROOT, "inference p50 %.1f ms, p90 %.1f ms over %d", LatencyStats.quantile(us, 50) / 1000,
-                LatencyStats.quantile(us, 90) / 1000, us.length);
+    private void tell(UiState.Classified done) {
+        details.add(latency(done.latenciesUs));
+        if (done.isLive) {
+            details.add(Text.of(Say.CONVERTING, done.convertUs / 1000));
+        }
+        details.add(Text.of(Say.PREPARING, done.preprocessUs / 1000));
+        List<Text> before = new ArrayList<>();
+        for (Prediction one : done.before) {
+            before.add(Text.of(Say.RESULT, one.label, 100 * one.probability));
+        }
+        if (!before.isEmpty()) {
+            details.add(Text.of(Say.BEFORE, Collections.unmodifiableList(before)));
+        }
+    }
+
+    private static Text latency(double[] us) {
+        return Text.of(Say.LATENCY, LatencyStats.quantile(us, 50) / 1000, LatencyStats.quantile(us, 90) / 1000, us.length);
     }
 
     /** Return everything as plain values, for the drawn screens. */
@@ -103,18 +124,19 @@ public final class ScreenContent {
         for (Row row : rows) {
             Map<String, Object> one = new LinkedHashMap<>();
             one.put("label", row.label);
-            one.put("percent", row.percent);
+            one.put("percent", row.percent.toMap());
             one.put("bar", row.bar);
+            one.put("is_likely", row.isLikely);
             drawn.add(one);
         }
         Map<String, Object> all = new LinkedHashMap<>();
-        all.put("message", message);
-        all.put("hint", hint);
+        all.put("message", message == null ? null : message.toMap());
+        all.put("hint", hint == null ? null : hint.toMap());
         all.put("is_problem", isProblem);
         all.put("is_busy", isBusy);
         all.put("progress", progress);
         all.put("rows", drawn);
-        all.put("latency", latency);
+        all.put("details", Text.maps(details));
         all.put("can_classify", canClassify);
         all.put("can_measure", canMeasure);
         all.put("can_stop", canStop);

@@ -37,9 +37,14 @@ public abstract class UiState {
         public final double convertUs;
         public final double preprocessUs;
         public final boolean isLive;
+        /** What the pictures before this one were taken for, the last first. */
+        public final List<Prediction> before;
 
-        public Classified(List<Prediction> top, double[] latenciesUs, double convertUs, double preprocessUs, boolean isLive) {
+        public Classified(
+                List<Prediction> top, double[] latenciesUs, double convertUs, double preprocessUs, boolean isLive,
+                List<Prediction> before) {
             this.top = Collections.unmodifiableList(top);
+            this.before = Collections.unmodifiableList(before);
             this.latenciesUs = latenciesUs;
             this.convertUs = convertUs;
             this.preprocessUs = preprocessUs;
@@ -75,11 +80,11 @@ public abstract class UiState {
 
     /** Something does not work, and what can be done. {@code isModel}: without another model nothing else works. */
     public static final class Problem extends UiState {
-        public final String message;
-        public final String hint;
+        public final Text message;
+        public final Text hint;
         public final boolean isModel;
 
-        public Problem(String message, String hint, boolean isModel) {
+        public Problem(Text message, Text hint, boolean isModel) {
             this.message = message;
             this.hint = hint;
             this.isModel = isModel;

@@ -97,7 +97,7 @@ public final class Probe {
                 break;
             case "states":
                 for (Map.Entry<String, UiState> entry : States.all().entrySet()) {
-                    answer.put(entry.getKey(), new ScreenContent(entry.getValue()).toMap());
+                    answer.put(entry.getKey(), new ScreenContent(entry.getValue(), ScreenContent.DEFAULT_THRESHOLD).toMap());
                 }
                 break;
             default:
