@@ -5,6 +5,7 @@ python -m edge_vit.bench_arm A.tflite B.tflite --all --cores big --repeat 3   A 
 python -m edge_vit.bench_arm A.tflite --local                                 this machine: Raspberry Pi, ARM server
 python -m edge_vit.bench_arm A.pte --via-app                                  through the demo app on the phone
 python -m edge_vit.bench_arm A.tflite --emulate --by-operator                 instructions on emulated ARM cores
+python -m edge_vit.bench_arm --import FOLDER                                  records that phones elsewhere made
 """
 
 import argparse
@@ -20,6 +21,7 @@ from edge_vit.emulation.tflite import CPUS, DEFAULT_CPUS
 if TYPE_CHECKING:
     from edge_vit.console.answer import Answer
     from edge_vit.devices.bench import BenchRequest, BenchResult
+    from edge_vit.devices.imported import ImportRequest
     from edge_vit.emulation.counting import CountRequest
 
 
@@ -29,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m edge_vit.bench_arm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=".tflite or .pte; several are compared")
+    parser.add_argument("models", nargs="*", type=Path, metavar="MODEL", help=".tflite or .pte; several are compared")
     where = parser.add_argument_group("where")
     where.add_argument("--serial", action="append", default=[], help="a device's serial; may be given several times")
     where.add_argument("--all", action="store_true", dest="take_all", help="every attached device, in parallel")
@@ -44,6 +46,13 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"core to emulate: {', '.join(CPUS)} (default: {' and '.join(DEFAULT_CPUS)}); may be given several times",
     )
     where.add_argument("--by-operator", action="store_true", help="with --emulate: where the instructions go")
+    where.add_argument(
+        "--import",
+        type=Path,
+        dest="folder",
+        metavar="FOLDER",
+        help="measure nothing: read the records of a device farm",
+    )
     how = parser.add_argument_group("how")
     how.add_argument("--cores", default=d.cores, help="all, big, little, or a hexadecimal mask for taskset")
     how.add_argument("--threads", type=int, default=d.threads)
@@ -72,8 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest":
-    """Return the request that the command line describes: to measure, or with --emulate to count.
+def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest | ImportRequest":
+    """Return the request that the command line describes: to measure, with --emulate to count, with --import to read.
 
     Raises:
         ValueError: If a value makes no sense, or two flags do not go together.
@@ -101,6 +110,8 @@ def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest"
         via_app=a.via_app or a.app is not None,
         app=a.app,
     )
+    if a.folder:
+        return _import_request(a)
     if a.local + a.emulate + bool(a.serial or a.take_all) > 1:
         raise ValueError("choose one of --local, --emulate, and devices (--serial, --all)")
     if a.emulate:
@@ -142,15 +153,28 @@ def _count_request(a: argparse.Namespace, settings: Settings) -> "CountRequest":
     )
 
 
-def run(request: "BenchRequest | CountRequest") -> "BenchResult":
-    """Measure or count as requested.
+def _import_request(a: argparse.Namespace) -> "ImportRequest":
+    from edge_vit.devices.imported import ImportRequest
+
+    if a.models or a.local or a.emulate or a.serial or a.take_all or a.via_app or a.app:
+        raise ValueError("--import measures nothing; leave models and devices out")
+    if a.plot:
+        raise ValueError("--plot draws what was measured here; with --import take --csv or --results")
+    return ImportRequest(folder=a.folder, csv=a.csv, results=a.results)
+
+
+def run(request: "BenchRequest | CountRequest | ImportRequest") -> "BenchResult":
+    """Measure, count or read as requested.
 
     Raises:
         ValueError: If nothing can be measured at all. A device that fails on the way leaves a marked record instead.
     """
     from edge_vit.devices.bench import measure
+    from edge_vit.devices.imported import ImportRequest, take_in
     from edge_vit.emulation.counting import CountRequest, count
 
+    if isinstance(request, ImportRequest):
+        return take_in(request)
     return count(request, _progress) if isinstance(request, CountRequest) else measure(request, _progress)
 
 
@@ -169,7 +193,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answer(argv: Sequence[str] | None) -> "Answer":
     from edge_vit.console.answer import Answer
 
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if not arguments.models and not arguments.folder:
+        parser.error("the following arguments are required: MODEL")
     request = request_from(arguments)
     try:
         result = run(request)

@@ -99,8 +99,7 @@ def compile_java(tools: Tools, flavour: str, generated: Path, into: Path) -> Pat
     lambdas, stubs = into.with_name(into.name + "-lambdas"), into.with_name(into.name + "-stubs")
     for folder in (into, lambdas, stubs):
         folder.mkdir(parents=True)
-    javac = ["javac", "-encoding", "UTF-8", "-Xlint:all,-options,-serial,-deprecation,-classfile", "-Werror"]
-    javac += ["-source", "8", "-target", "8", "-bootclasspath"]
+    javac = _javac()
     run([*javac, tools.android_jar, "-d", lambdas, *_java(OFFLINE / "lambda_stubs")])
     platform = f"{tools.android_jar}:{lambdas}"
     classpath = [tools.executorch_jar]
@@ -114,6 +113,22 @@ def compile_java(tools: Tools, flavour: str, generated: Path, into: Path) -> Pat
         sources += _java(OFFLINE / "fbjni_bridge")
     run([*javac, platform, "-cp", ":".join(map(str, classpath)), "-d", into, *sources])
     return into
+
+
+def compile_tests(tools: Tools, classes: Path, into: Path) -> Path:
+    """Compile the instrumentation test against a flavour and signature stubs; return the folder of its classes."""
+    stubs = into.with_name(into.name + "-junit")
+    for folder in (into, stubs):
+        folder.mkdir(parents=True)
+    platform = f"{tools.android_jar}:{classes.with_name(classes.name + '-lambdas')}"
+    run([*_javac(), platform, "-d", stubs, *_java(OFFLINE / "junit_stubs")])
+    run([*_javac(), platform, "-cp", f"{classes}:{stubs}", "-d", into, *_java(APP / "androidTest")])
+    return into
+
+
+def _javac() -> list[str]:
+    warnings = "-Xlint:all,-options,-serial,-deprecation,-classfile"
+    return ["javac", "-encoding", "UTF-8", warnings, "-Werror", "-source", "8", "-target", "8", "-bootclasspath"]
 
 
 def make_dex(tools: Tools, classes: Path, work: Path) -> Path:

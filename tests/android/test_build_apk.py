@@ -60,6 +60,13 @@ def test_other_flavours_compile_against_stubs(fetched, built, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_test_for_farms_compiles(fetched, built, tmp_path):
+    _, work = built
+    classes = compiling.compile_tests(fetched, work / "classes", tmp_path / "tests")
+    assert (classes / "edgevit/demo/BenchTest.class").exists()
+
+
+@pytest.mark.slow
 def test_a_changed_file_breaks_the_signature(fetched, built, tmp_path):
     apk, _ = built
     broken = tmp_path / "broken.apk"

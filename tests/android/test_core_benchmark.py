@@ -60,6 +60,19 @@ def test_the_record_joins_the_tables(record, tmp_path):
     results.write_csv(tmp_path / "results.csv", [made])
 
 
+def test_the_record_is_imported(record, tmp_path):
+    import json
+
+    from edge_vit.devices import imported
+
+    made = record(latencies(200), runs=200)
+    (tmp_path / "farm-0-GPU.json").write_text(json.dumps(made))
+    (plain,), failures = imported.read(tmp_path)
+    assert not failures and plain["figures"]["p50"] == made["figures"]["p50"] and plain["figures"]["p50_interval"]
+    (group,) = imported.summarise([plain])
+    assert (group.accelerator, group.phones, group.worst_phone) == ("GPU, rest on CPU", 1, "Test Phone")
+
+
 def test_a_broken_off_run_is_partial(record):
     made = record(latencies(30), runs=50)
     assert not made["is_complete"] and made["failure"]["kind"] == "interrupted"
