@@ -13,7 +13,7 @@ import java.util.Map;
 public final class Manifest {
     public static final int SCHEMA_VERSION = 1;
 
-    private static final String[] FIELDS = {
+    static final String[] FIELDS = {
         "model", "precision", "target", "backend", "weights", "classes", "input", "output", "file", "operators",
         "delegated_nodes", "total_nodes", "verification", "verification_reason", "quantization", "tool_versions", "command",
         "schema_version"

@@ -1,5 +1,6 @@
 package edgevit.core;
 
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.FileInputStream;
@@ -20,6 +21,8 @@ public final class ModelFiles {
     }
 
     private static final int MAX_MANIFEST_BYTES = 16 << 20;
+    /** Of a model whose own metadata is read: it lies in memory for that. */
+    private static final int MAX_MODEL_BYTES = 128 << 20;
 
     private ModelFiles() {}
 
@@ -47,8 +50,12 @@ public final class ModelFiles {
         String name = manifestName(model);
         String text;
         try (InputStream in = source.open(name)) {
-            text = new String(readAll(in, name), StandardCharsets.UTF_8);
+            text = new String(readAll(in, name, MAX_MANIFEST_BYTES), StandardCharsets.UTF_8);
         } catch (FileNotFoundException e) {
+            Manifest own = ownMetadata(source, model);
+            if (own != null) {
+                return own;
+            }
             String hint = "convert again, or keep the two together";
             throw new ModelException(model + ": its manifest " + name + " is missing; " + hint, e);
         } catch (IOException e) {
@@ -64,6 +71,19 @@ public final class ModelFiles {
             throw new ModelException(name + ": describes " + manifest.fileName + ", not " + model);
         }
         return manifest;
+    }
+
+    /** Return what a .tflite says of itself, null for a file that says nothing or is not there. */
+    private static Manifest ownMetadata(Source source, String model) throws ModelException {
+        if (!model.endsWith(".tflite")) {
+            return null;
+        }
+        try (InputStream in = source.open(model)) {
+            byte[] file = readAll(in, model, MAX_MODEL_BYTES);
+            return OwnMetadata.read(file, model, sha256(new ByteArrayInputStream(file), null));
+        } catch (IOException e) {
+            return null; // That the manifest is missing is the better message.
+        }
     }
 
     /**
@@ -129,13 +149,13 @@ public final class ModelFiles {
         return text.toString();
     }
 
-    private static byte[] readAll(InputStream in, String name) throws IOException {
+    private static byte[] readAll(InputStream in, String name, int most) throws IOException {
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         byte[] block = new byte[1 << 14];
         for (int got = in.read(block); got >= 0; got = in.read(block)) {
             all.write(block, 0, got);
-            if (all.size() > MAX_MANIFEST_BYTES) {
-                throw new IOException(name + " is over " + (MAX_MANIFEST_BYTES >> 20) + " MiB");
+            if (all.size() > most) {
+                throw new IOException(name + " is over " + (most >> 20) + " MiB");
             }
         }
         return all.toByteArray();

@@ -55,6 +55,13 @@ public final class Probe {
                 }
                 answer.put("title", manifest.title());
                 answer.put("labels", manifest.labels);
+                if (Boolean.TRUE.equals(request.get("is_whole"))) {
+                    answer.put("side", (long) manifest.input.side);
+                    answer.put("dtype", manifest.input.dtype);
+                    answer.put("is_normalized_inside", manifest.input.isNormalizedInside);
+                    answer.put("gives_probabilities", manifest.givesProbabilities);
+                    answer.put("sha256", manifest.fileSha256);
+                }
                 break;
             case "install":
                 Manifest installed = ModelFiles.readManifest(folder(request), (String) request.get("model"));
