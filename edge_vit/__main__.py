@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "accuracy": ("edge_vit.accuracy", "compare a file with its float model on real pictures"),
     "bench_arm": ("edge_vit.bench_arm", "measure latency on ARM devices, or count instructions without one"),
     "classify": ("edge_vit.classify", "show what a file sees in pictures"),
+    "report": ("edge_vit.report", "write one HTML page about files: what they are, how good, what they cost"),
     "models": ("edge_vit.models.__main__", "list the variants with their parameters and multiply-adds"),
 }
 _COMPLETION = """\

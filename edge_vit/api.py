@@ -17,6 +17,7 @@ from edge_vit.deployment.request import ConvertConfig, ConvertedSet
 from edge_vit.evaluation import classification, comparison
 from edge_vit.evaluation.classification import Classified, ClassifyConfig
 from edge_vit.evaluation.comparison import AccuracyConfig, AccuracyResult
+from edge_vit.findings.request import ReportRequest, ReportResult
 from edge_vit.training.config import FINE_TUNING_RECIPE, FLOAT_RECIPE, QAT_RECIPE, Recipe, TrainConfig, TrainResult
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from edge_vit.quantization.pipeline import FloatModel, QuantizedModel
 
 __all__ = [
-    "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "Recipe", "TrainConfig", "classify", "create", "distil",
-    "evaluate", "export", "fine_tune", "load", "quantize", "train", "train_int8",
+    "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "Recipe", "ReportRequest", "TrainConfig", "classify", "create",
+    "distil", "evaluate", "export", "fine_tune", "load", "quantize", "report", "train", "train_int8",
 ]  # fmt: skip
 
 
@@ -178,3 +179,20 @@ def classify(request: ClassifyConfig) -> tuple[Classified, ...]:
         ImportError: If the artefact's runtime is missing; the message names the extra.
     """
     return classification.run(request)
+
+
+def report(
+    request: ReportRequest, progress: Callable[[str, int, int], None] = lambda name, done, total: None
+) -> ReportResult:
+    """Write a page about artefacts, and its values as JSON beside it; both appear, or everything stays as it was.
+
+    Args:
+        progress: Called with an artefact's name, pictures done and in all.
+
+    Raises:
+        ValueError: If an artefact, the records, the pictures or the output do not fit; the message says which.
+        ImportError: If a library or a runtime is missing; the message names the extra.
+    """
+    from edge_vit.findings import make as reports
+
+    return reports.run(request, progress)

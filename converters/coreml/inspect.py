@@ -15,18 +15,14 @@ def summarise(program: Program) -> OperatorsInfo:
     An operator counts as int8 if it moves integers, or if it reads dequantized values alone and quantize operators
     alone read what it gives: this is the form in which Core ML computes in int8.
     """
-    producers = {output.name: o for o in program.operations for output in o.outputs}
-    readers: dict[str, list[Operation]] = {}
-    for operation in program.operations:
-        for name in operation.reads():
-            readers.setdefault(name, []).append(operation)
     counts: dict[str, dict[str, int]] = {}
     islands = []
     kinds = [operation.kind for operation in program.operations]
+    by_name = precisions(program)
     for operation in program.operations:
-        if operation.kind in _NOT_COUNTED or operation.kind.startswith("constexpr_"):
+        if operation.name not in by_name:
             continue
-        precision = _precision(operation, producers, readers)
+        precision = by_name[operation.name]
         by = counts.setdefault(operation.kind, {})
         by[precision] = by.get(precision, 0) + 1
         if precision != "int8":
@@ -38,6 +34,20 @@ def summarise(program: Program) -> OperatorsInfo:
         dequantize=kinds.count("dequantize"),
         float_islands=tuple(islands) if is_int8 else (),
     )
+
+
+def precisions(program: Program) -> dict[str, str]:
+    """Return the precision of each operator that computes or moves values, by its name."""
+    producers = {output.name: o for o in program.operations for output in o.outputs}
+    readers: dict[str, list[Operation]] = {}
+    for operation in program.operations:
+        for name in operation.reads():
+            readers.setdefault(name, []).append(operation)
+    return {
+        operation.name: _precision(operation, producers, readers)
+        for operation in program.operations
+        if operation.kind not in _NOT_COUNTED and not operation.kind.startswith("constexpr_")
+    }
 
 
 def _precision(operation: Operation, producers: dict[str, Operation], readers: dict[str, list[Operation]]) -> str:

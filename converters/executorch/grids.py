@@ -27,20 +27,25 @@ def read(path: Path) -> list[Int8Operator]:
         ValueError: If the file is damaged.
         ImportError: If ExecuTorch is not installed.
     """
-    try:
-        from executorch.exir._serialize._program import deserialize_pte_binary
-    except ImportError as e:
-        raise ImportError("reading .pte files needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
-    try:
-        file = deserialize_pte_binary(path.read_bytes())
-    except (ValueError, AssertionError, struct.error, IndexError) as e:
-        raise ValueError(f"{path}: damaged .pte file ({e})") from e
+    file = read_file(path)
     named = {name: file.named_data.buffers[entry.buffer_index] for name, entry in file.named_data.pte_data.items()}
     found = []
     stored = _stored_arguments(file.program)
     for number, delegate in enumerate(file.program.backend_delegate_data):
         found += _Delegate(bytes(delegate.data), named, stored.get(number, frozenset())).operators()
     return found
+
+
+def read_file(path: Path) -> Any:
+    """Return a .pte file as ExecuTorch's own classes; raises as `read`."""
+    try:
+        from executorch.exir._serialize._program import deserialize_pte_binary
+    except ImportError as e:
+        raise ImportError("reading .pte files needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
+    try:
+        return deserialize_pte_binary(path.read_bytes())
+    except (ValueError, AssertionError, struct.error, IndexError) as e:
+        raise ValueError(f"{path}: damaged .pte file ({e})") from e
 
 
 def _stored_arguments(program: Any) -> dict[int, frozenset[int]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from converters.manifest import OperatorsInfo
 
-_PRECISIONS = {
+PRECISIONS = {
     "xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "fp16", "xnn_datatype_qint8": "int8",
     "xnn_datatype_qcint8": "int8",
 }  # fmt: skip
@@ -118,7 +118,7 @@ def _count_payload_(graph: dict[str, Any], counts: dict[str, Counter[str]], conv
         datatypes[tensor["id_out"]] = tensor["datatype"]
     for entry in graph["xnodes"]:
         node, kind = entry["xnode_union"], entry["xnode_union_type"].removeprefix("XNN").removeprefix("Static")
-        output = _PRECISIONS.get(datatypes.get(node.get("output_id"), ""), "other")
+        output = PRECISIONS.get(datatypes.get(node.get("output_id"), ""), "other")
         if kind in _CONVERSIONS:
             conversions["quantize" if output == "int8" else "dequantize"] += 1
         else:

@@ -110,10 +110,10 @@ def load(folder: Path) -> list[dict]:
     Raises:
         ValueError: If a line is no record.
     """
-    return load_lines(folder / "results.jsonl", _is_record)
+    return load_lines(folder / "results.jsonl", is_record)
 
 
-def _is_record(plain: dict) -> bool:
+def is_record(plain: dict) -> bool:
     """Tell whether a line has what a row of the table needs."""
     has_parts = plain.keys() >= NEEDED and all(isinstance(plain[key], dict) for key in ("device", "runner", "figures"))
     return has_parts and plain["figures"].keys() >= {"num_samples", "marks"}

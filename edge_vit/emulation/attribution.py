@@ -144,14 +144,29 @@ def possible_kinds(kernel: str) -> tuple[str, ...]:
 def match_kinds(executed: Sequence[tuple[str, bool]], model_operators: Sequence[str]) -> list[str]:
     """Name what was executed after the model's operators.
 
-    Both lists are in order of execution; XNNPACK drops and adds a few. Their longest common subsequence pairs them; an
-    operator left alone keeps the first kind that its name allows.
+    An operator that `match` leaves alone keeps the first kind that its name allows.
 
     Args:
         executed: Name and whether the delegate executed it; LiteRT's own kernels carry the operator's name already.
         model_operators: The model's operators.
     """
     allowed = [possible_kinds(name) if is_delegated else (name,) for name, is_delegated in executed]
+    places = match(allowed, model_operators)
+    return [choices[0] if j is None else model_operators[j] for choices, j in zip(allowed, places, strict=True)]
+
+
+def match(allowed: Sequence[Sequence[str]], model_operators: Sequence[str]) -> list[int | None]:
+    """Pair what was executed with the model's operators.
+
+    Both lists are in order of execution; XNNPACK drops and adds a few. Their longest common subsequence pairs them.
+
+    Args:
+        allowed: The kinds that each executed operator may be of.
+        model_operators: The kinds of the model's operators.
+
+    Returns:
+        For each executed operator its place among the model's, None for one left alone.
+    """
     rows, columns = len(allowed), len(model_operators)
     longest = [[0] * (columns + 1) for _ in range(rows + 1)]
     for i in reversed(range(rows)):
@@ -159,14 +174,14 @@ def match_kinds(executed: Sequence[tuple[str, bool]], model_operators: Sequence[
             skipped = max(longest[i + 1][j], longest[i][j + 1])
             paired = longest[i + 1][j + 1] + 1 if model_operators[j] in allowed[i] else 0
             longest[i][j] = max(skipped, paired)
-    kinds = [choices[0] for choices in allowed]
+    places: list[int | None] = [None] * rows
     i = j = 0
     while i < rows and j < columns:
         if model_operators[j] in allowed[i] and longest[i][j] == longest[i + 1][j + 1] + 1:
-            kinds[i] = model_operators[j]
+            places[i] = j
             i, j = i + 1, j + 1
         elif longest[i + 1][j] >= longest[i][j + 1]:
             i += 1
         else:
             j += 1
-    return kinds
+    return places

@@ -80,16 +80,21 @@ def table(records: Sequence[dict]) -> str:
 
 def operator_lines(record: dict) -> list[str]:
     """Return where the instructions go, by operator and kernel, most first."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for o in record["operators"]:
-        groups.setdefault((o["kind"], o["kernel"]), []).append(o["instructions"])
     total = record["instructions"]
     lines = [f"{'instructions':>14}  share  times  operator              kernel"]
-    for (kind, kernel), counts in sorted(groups.items(), key=lambda item: -sum(item[1])):
+    for kind, kernel, counts in by_operator(record):
         lines.append(f"{sum(counts):>14,} {sum(counts) / total:>6.1%} {len(counts):>6}  {kind:<20}  {kernel}")
     between = record["between_operators"]
     lines.append(f"{between:>14,} {between / total:>6.1%}         between the operators")
     return lines
+
+
+def by_operator(record: dict) -> list[tuple[str, str, list[int]]]:
+    """Return each kind of operator with its kernel and the instructions of every time it runs, most first."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for o in record["operators"]:
+        groups.setdefault((o["kind"], o["kernel"]), []).append(o["instructions"])
+    return [(*key, counts) for key, counts in sorted(groups.items(), key=lambda item: -sum(item[1]))]
 
 
 def check(folder: Path) -> None:
@@ -98,7 +103,7 @@ def check(folder: Path) -> None:
     Raises:
         ValueError: If it will not, or a line that is there is no record.
     """
-    results.load_lines(folder / LINES, _is_record)
+    results.load_lines(folder / LINES, is_record)
     results.check_writable([folder / LINES, folder / TABLE])
 
 
@@ -109,7 +114,7 @@ def append(folder: Path, records: Sequence[dict]) -> None:
         ValueError: If one of the two cannot be written, or a line that is there is no record.
     """
     results.append_lines(folder / LINES, records)
-    gathered = results.load_lines(folder / LINES, _is_record)
+    gathered = results.load_lines(folder / LINES, is_record)
     lines = ["# Instructions of one inference", "", WHAT_IT_IS, ""]
     lines += ["| model | SHA-256 | core | instructions | LiteRT | output |", "| --- | --- | --- | ---: | --- | --- |"]
     for r in sorted(gathered, key=lambda r: (r["cpu"], r["instructions"])):
@@ -120,5 +125,5 @@ def append(folder: Path, records: Sequence[dict]) -> None:
     results.write_whole(folder / TABLE, "\n".join(lines) + "\n")
 
 
-def _is_record(plain: dict) -> bool:
+def is_record(plain: dict) -> bool:
     return plain.keys() >= {"model", "model_sha256", "cpu", "instructions", "litert_version"}

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from calibration.dataset import SkippedImage
+    from calibration.dataset import Batch, ImageSet, SkippedImage
     from converters.manifest import ClassLabel, Manifest
     from edge_vit.evaluation.paired import PairedResult, PairedSums, Verdict
     from edge_vit.models.sources import WeightsSource
 
 BATCH_SIZE = 32
 Run = Callable[["np.ndarray"], "np.ndarray"]  # pixels (B, H, W, 3), uint8 -> (B, classes)
+Watch = Callable[["Batch", "np.ndarray", "np.ndarray"], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +60,84 @@ class AccuracyResult:
     compared: Literal["logits", "probabilities"] = "logits"
 
 
-def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda done, total: None) -> AccuracyResult:
+def run(
+    config: AccuracyConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = lambda batch, reference, artefact: None,
+) -> AccuracyResult:
     """Run both models over the pictures and compare them.
 
     Args:
         config: What to compare.
         progress: Called with pictures done and in all.
+        watch: Called with each batch and the probabilities that the float model and the artefact gave for it.
 
     Raises:
         ValueError: If the artefact, the data or their classes do not fit; the message says which.
     """
-    from calibration.dataset import BatchLoader, choose, match_classes, read_class_names
+    import numpy as np
+
+    from calibration.dataset import BatchLoader
+    from calibration.preprocess import Preprocess
+    from converters.artefact import load_artefact, softmax
+    from edge_vit.evaluation.paired import PairedSums, judge
+
+    ready = _prepare(config)
+    manifest, compared = ready.manifest, ready.compared
+    artefact = _as_compared(
+        load_artefact(manifest, config.artefact, config.threads).run, manifest.output.kind, compared
+    )
+    reference = _as_compared(ready.load_reference(), ready.reference_kind, compared)
+    loader = BatchLoader(
+        ready.images, Preprocess(**manifest.input.preprocess_fields()), batch_size=BATCH_SIZE, threads=config.threads
+    )
+    to_shares = softmax if compared == "logits" else np.asarray
+    sums, done = PairedSums(len(manifest.classes)), 0
+    for batch in loader:
+        given = reference(batch.pixels), artefact(batch.pixels)
+        sums.add(*given, batch.labels)
+        watch(batch, *(to_shares(outputs) for outputs in given))
+        done += len(batch.labels)
+        progress(done + len(loader.skipped), len(ready.images))
+    overall = sums.result()
+    return AccuracyResult(
+        artefact=config.artefact.name,
+        reference=ready.reference_name,
+        data=str(config.data),
+        overall=overall,
+        classes=_by_class(sums, manifest.classes),
+        skipped=tuple(loader.skipped),
+        verdict=None if config.max_drop is None else judge(overall, config.max_drop),
+        compared=compared,
+    )
+
+
+def check(config: AccuracyConfig) -> None:
+    """Raise ValueError for what `run` would refuse, without loading a runtime."""
+    _prepare(config)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What is known before the first runtime loads; `reference_kind` as `OutputInfo.kind`."""
+
+    manifest: "Manifest"
+    images: "ImageSet"
+    load_reference: Callable[[], Run]
+    reference_name: str
+    reference_kind: str
+
+    @property
+    def compared(self) -> Literal["logits", "probabilities"]:
+        return "probabilities" if "probabilities" in (self.manifest.output.kind, self.reference_kind) else "logits"
+
+
+def _prepare(config: AccuracyConfig) -> _Prepared:
+    from calibration.dataset import choose, match_classes, read_class_names
     from calibration.lists import list_labelled
     from calibration.paths import is_list
-    from calibration.preprocess import Preprocess
-    from converters.artefact import check_artefact, load_artefact
-    from edge_vit.evaluation.paired import PairedSums, check_max_drop, judge
+    from converters.artefact import check_artefact
+    from edge_vit.evaluation.paired import check_max_drop
 
     if config.max_drop is not None:
         check_max_drop(config.max_drop)
@@ -82,35 +145,13 @@ def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda do
     images = list_labelled(config.data, split="val")
     folder = config.data.parent if is_list(config.data) else config.data
     indices = match_classes(images.folders, manifest.classes, read_class_names(folder))
-    images = choose(images.relabel(indices), config.limit)
-    # What is wrong with a request is said before the first runtime loads.
-    load_other, reference_name, reference_kind = _find_reference(
-        manifest, config.artefact, config.float_artefact, config.threads
-    )
-    kinds = {manifest.output.kind, reference_kind}
-    compared: Literal["logits", "probabilities"] = "probabilities" if "probabilities" in kinds else "logits"
-    artefact = _as_compared(
-        load_artefact(manifest, config.artefact, config.threads).run, manifest.output.kind, compared
-    )
-    reference = _as_compared(load_other(), reference_kind, compared)
-    loader = BatchLoader(
-        images, Preprocess(**manifest.input.preprocess_fields()), batch_size=BATCH_SIZE, threads=config.threads
-    )
-    sums, done = PairedSums(len(manifest.classes)), 0
-    for batch in loader:
-        sums.add(reference(batch.pixels), artefact(batch.pixels), batch.labels)
-        done += len(batch.labels)
-        progress(done + len(loader.skipped), len(images))
-    overall = sums.result()
-    return AccuracyResult(
-        artefact=config.artefact.name,
-        reference=reference_name,
-        data=str(config.data),
-        overall=overall,
-        classes=_by_class(sums, manifest.classes),
-        skipped=tuple(loader.skipped),
-        verdict=None if config.max_drop is None else judge(overall, config.max_drop),
-        compared=compared,
+    load, name, kind = _find_reference(manifest, config.artefact, config.float_artefact, config.threads)
+    return _Prepared(
+        manifest=manifest,
+        images=choose(images.relabel(indices), config.limit),
+        load_reference=load,
+        reference_name=name,
+        reference_kind=kind,
     )
 
 

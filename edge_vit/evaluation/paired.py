@@ -13,6 +13,7 @@ import numpy as np
 from converters.sqnr import ratio_db
 
 ONE_SIDED_95 = 1.6448536269514722
+TWO_SIDED_95 = 1.959963984540054
 NUM_RESAMPLES = 10_000
 
 Outcome = Literal["pass", "over_limit", "too_few_images"]
@@ -200,6 +201,14 @@ def bootstrap_interval(losses: int, gains: int, num: int, *, seed: int = 0) -> t
     draws = np.random.default_rng(seed).multinomial(num, rates, NUM_RESAMPLES)
     low, high = np.percentile(100.0 * (draws[:, 0] - draws[:, 1]) / num, [2.5, 97.5])
     return float(low), float(high)
+
+
+def proportion_interval(successes: int, num: int) -> tuple[float, float]:
+    """Return the 95% score interval of a proportion (E. B. Wilson, JASA 22, 1927), in percent."""
+    share, z2 = successes / num, TWO_SIDED_95**2
+    middle = (share + z2 / (2 * num)) / (1 + z2 / num)
+    half = TWO_SIDED_95 * math.sqrt(share * (1 - share) / num + z2 / (4 * num**2)) / (1 + z2 / num)
+    return 100.0 * (middle - half), 100.0 * (middle + half)
 
 
 def mcnemar_p(losses: int, gains: int) -> float:

@@ -1,0 +1,199 @@
+"""Gather what is known of artefacts into plain values: those of a report's JSON file and of its page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.manifest import Manifest, load_for
+from edge_vit.findings.request import LeftOut, ReportRequest
+
+if TYPE_CHECKING:
+    from converters.network import NetworkOperator
+    from edge_vit.findings.measured import Measured
+    from edge_vit.findings.records import Records
+
+SCHEMA_VERSION = 1
+INT8_LOW, INT8_HIGH = -128, 127
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """Plain values, and thumbnails of flipped pictures by their path."""
+
+    values: dict[str, Any]
+    thumbnails: Mapping[str, str]
+    left_out: Sequence[LeftOut]
+    skipped: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A request whose files were opened: manifests in the order of its artefacts, and their records."""
+
+    request: ReportRequest
+    manifests: tuple[Manifest, ...]
+    records: "Records"
+
+
+def check(request: ReportRequest) -> Checked:
+    """Open what a report is about; say what is wrong with it before anything is computed.
+
+    Raises:
+        ValueError: If an artefact, its manifest, the records or the pictures cannot be had or do not fit together.
+    """
+    from edge_vit.evaluation import comparison
+    from edge_vit.findings.records import load_records
+
+    manifests = tuple(load_for(path) for path in request.artefacts)
+    records = load_records(request.bench, [manifest.file.sha256 for manifest in manifests])
+    for path, manifest in zip(request.artefacts, manifests, strict=True):
+        if request.data is not None and not manifest.features:
+            comparison.check(_accuracy_config(request, path))
+    return Checked(request=request, manifests=manifests, records=records)
+
+
+def gather(checked: Checked, progress: Progress) -> Findings:
+    """Read every file, run it on the pictures, and pick its records.
+
+    Args:
+        progress: Called with an artefact's name, pictures done and in all.
+
+    Raises:
+        ValueError: If a file is damaged.
+        ImportError: If a runtime is missing; the message names the extra.
+    """
+    from edge_vit.findings.agreement import agreement
+
+    request, left_out, artefacts = checked.request, _Gaps(), []
+    measured: dict[str, Measured] = {}
+    for path, manifest in zip(request.artefacts, checked.manifests, strict=True):
+        if request.data is not None and not manifest.features:
+            measured[path.name] = _measure(request, path, manifest, progress)
+        artefacts.append(_artefact(path, manifest, checked.records.of(manifest.file.sha256), measured, left_out))
+    _note_absent(checked, left_out)
+    return Findings(
+        values={
+            "schema_version": SCHEMA_VERSION,
+            "command": request.command,
+            "artefacts": artefacts,
+            "agreement": agreement(request.artefacts, checked.manifests, measured, left_out.add),
+            "left_out": [asdict(gap) for gap in left_out.gaps],
+        },
+        thumbnails={path: uri for found in measured.values() for path, uri in found.thumbnails.items()},
+        left_out=left_out.gaps,
+        skipped=tuple(dict.fromkeys(line for found in measured.values() for line in found.skipped)),
+    )
+
+
+class _Gaps:
+    """What a report does not have."""
+
+    def __init__(self) -> None:
+        self.gaps: list[LeftOut] = []
+
+    def add(self, part: str, reason: str, artefact: str | None = None) -> None:
+        self.gaps.append(LeftOut(part=part, reason=reason, artefact=artefact))
+
+
+def _accuracy_config(request: ReportRequest, path: Path) -> Any:
+    from edge_vit.evaluation.comparison import AccuracyConfig
+
+    assert request.data is not None
+    return AccuracyConfig(
+        artefact=path,
+        data=request.data,
+        limit=request.limit,
+        float_artefact=request.float_artefact,
+        threads=request.threads,
+    )
+
+
+def _measure(request: ReportRequest, path: Path, manifest: Manifest, progress: Progress) -> "Measured":
+    from edge_vit.findings.measured import measure
+
+    return measure(_accuracy_config(request, path), manifest, lambda done, total: progress(path.name, done, total))
+
+
+def _artefact(
+    path: Path, manifest: Manifest, records: "Records", measured: Mapping[str, "Measured"], left_out: _Gaps
+) -> dict[str, Any]:
+    """Return one artefact's plain values; a part that it does not have is None or empty."""
+    from converters.network import read_network
+    from edge_vit.findings.bench import counts, latency
+
+    operators = read_network(path)
+    found: dict[str, Any] = {
+        "name": path.name,
+        "manifest": asdict(manifest),
+        "network": _network(operators, records),
+        "slow_path": _slow_path(path),
+        "ranges": _ranges(manifest),
+        "accuracy": measured[path.name].values if path.name in measured else None,
+        "instructions": [counts(record) for record in records.instructions],
+        "latency": [latency(record) for record in records.latencies],
+    }
+    if not found["ranges"]:
+        reason = "a float file has none" if "int8" not in manifest.precision else "its manifest holds none"
+        left_out.add("ranges of activations", reason, path.name)
+    return found
+
+
+def _network(operators: "Sequence[NetworkOperator]", records: "Records") -> dict[str, Any]:
+    """Return operators and blocks; costs are those of the last record by operator, else multiply-adds."""
+    from edge_vit.findings.network import blocks, shares
+
+    record = next((r for r in reversed(records.instructions) if r.get("operators")), None)
+    costs, unit = shares(operators, record)
+    return {
+        "cost_unit": unit,
+        "multiply_adds": sum(operator.multiply_adds for operator in operators),
+        "constant_bytes": sum(operator.constant_bytes for operator in operators),
+        "operators": [asdict(o) | {"cost_share": c} for o, c in zip(operators, costs, strict=True)],
+        "blocks": [asdict(block) for block in blocks(operators)],
+    }
+
+
+def _slow_path(path: Path) -> list[dict[str, Any]] | None:
+    """Return the int8 operators that XNNPACK leaves to slower kernels; None where the format does not say."""
+    if path.suffix != ".tflite":
+        return None
+    from converters.tflite.inspect import inspect
+
+    return [asdict(operator) for operator in inspect(path).slow_path]
+
+
+def _ranges(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return what each activation can hold: the ends of its grid, from the manifest's scales and zero points."""
+    grids = manifest.quantization.get("ranges", {})
+    return [
+        {
+            "name": name,
+            "scale": scale,
+            "zero_point": zero_point,
+            "low": (INT8_LOW - zero_point) * scale,
+            "high": (INT8_HIGH - zero_point) * scale,
+        }
+        for name, (scale, zero_point) in grids.items()
+    ]
+
+
+def _note_absent(checked: Checked, left_out: _Gaps) -> None:
+    """Say which parts were not asked for, or could not be had."""
+    records, request = checked.records, checked.request
+    if request.data is None:
+        parts = "accuracy, confusion, flipped pictures, reliability"
+        left_out.add(parts, "no --data: accuracy was not measured")
+    for path, manifest in zip(request.artefacts, checked.manifests, strict=True):
+        if request.data is not None and manifest.features:
+            left_out.add("accuracy", "it gives feature maps, no classes", path.name)
+    for part, found, how in (
+        ("latency and sustained curves", records.latencies, "bench_arm --json or --results"),
+        ("instruction counts", records.instructions, "bench_arm --emulate --by-operator"),
+    ):
+        if not found:
+            why = "no --bench" if not request.bench else "no record of these files in --bench"
+            left_out.add(part, f"{why}: {how} measures it")
+    if records.others:
+        left_out.add("records", f"they are of other files: {', '.join(records.others)}")
