@@ -16,7 +16,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[tflite,executorch,coreml,onnx,hub,adb,completion,tensorboard,dev]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[tflite,executorch,coreml,onnx,hub,adb,completion,tensorboard,report,dev]'
 	touch $@
 
 demo: $(INSTALLED)

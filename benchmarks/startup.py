@@ -21,6 +21,7 @@ REFUSED = {
     "accuracy": "accuracy nowhere.tflite --data nowhere",
     "bench_arm": "bench_arm nowhere.tflite",
     "classify": "classify nowhere.tflite nowhere.png",
+    "report": "report nowhere.tflite",
     "models": "models levit_12",
 }
 

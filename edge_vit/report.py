@@ -64,9 +64,10 @@ def _answer(argv: Sequence[str] | None) -> "Answer":
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = vars(build_parser().parse_args(words))
     as_json = arguments.pop("json")
-    lists = {name: tuple(arguments.pop(name)) for name in ("artefacts", "bench")}
+    for name in ("artefacts", "bench"):
+        arguments[name] = tuple(arguments[name])
     command = shlex.join(["python", "-m", "edge_vit.report", *words])
-    result = api.report(ReportRequest(**arguments, **lists, command=command), _Progress())
+    result = api.report(ReportRequest(**arguments, command=command), _Progress())
     return Answer(text=_to_json(result) if as_json else "\n".join(_lines(result)), remarks=result.skipped)
 
 
@@ -93,7 +94,12 @@ class _Progress:
             return
         self.shown = now
         end = "\n" if done == total or not is_terminal else ""
-        print(("\r\033[K" if is_terminal else "") + f"{name}: {done}/{total} pictures", end=end, file=sys.stderr, flush=True)
+        print(
+            ("\r\033[K" if is_terminal else "") + f"{name}: {done}/{total} pictures",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

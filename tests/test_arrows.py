@@ -19,12 +19,23 @@ FLOORS = (
     ("edge_vit.emulation",),
     ("edge_vit.evaluation",),
     ("edge_vit.quantization",),
-    ("edge_vit.training", "edge_vit.deployment"),
+    ("edge_vit.training", "edge_vit.deployment", "edge_vit.findings"),
     ("edge_vit.api",),
     ("edge_vit",),  # the commands
 )
 FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}
-HEAVY = ("torch", "numpy", "PIL", "litert_torch", "executorch", "coremltools", "ai_edge_litert", "torchao")
+HEAVY = (
+    "torch",
+    "numpy",
+    "PIL",
+    "litert_torch",
+    "executorch",
+    "coremltools",
+    "ai_edge_litert",
+    "torchao",
+    "jinja2",
+    "vl_convert",
+)
 
 
 def modules():

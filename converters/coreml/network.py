@@ -39,7 +39,8 @@ class _Reader:
             if operation.name in self._constants:
                 continue
             if self._is_inside_integers(operation, known):
-                made_by |= {operation.name: made_by[name] for name in operation.reads() if name in made_by}
+                source = next(name for name in operation.reads() if name in made_by)
+                made_by[operation.name] = made_by[source]
                 continue
             result = operation.outputs[0]
             found.append(

@@ -1,5 +1,7 @@
 """The graph of a .pte file: what its XNNPACK delegates hold, and what runs between them."""
 
+import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,13 @@ def read(path: Path) -> list[NetworkOperator]:
         ValueError: If the file is damaged.
         ImportError: If ExecuTorch is not installed.
     """
-    file = read_file(path)
+    try:
+        return _read(read_file(path))
+    except (LookupError, struct.error, subprocess.CalledProcessError) as e:
+        raise ValueError(f"{path}: damaged .pte file ({e})") from e
+
+
+def _read(file: Any) -> list[NetworkOperator]:
     plan = file.program.execution_plan[0]
     found: list[NetworkOperator] = []
     made_by: dict[int, int] = {}  # a value of the program -> the operator that gives it

@@ -16,7 +16,7 @@ NUM_FLIPS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Pictures whose first class got a share of belief within [low, high): how sure, and how often right, both 0 to 1."""
+    """Pictures whose first class got a share within [low, high): how sure, and how often right, both 0 to 1."""
 
     low: float
     high: float

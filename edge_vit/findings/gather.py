@@ -30,10 +30,11 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A request whose files were opened: manifests in the order of its artefacts, and their records."""
+    """A request whose files were opened: manifests and networks in the order of its artefacts, and their records."""
 
     request: ReportRequest
     manifests: tuple[Manifest, ...]
+    networks: "tuple[list[NetworkOperator], ...]"
     records: "Records"
 
 
@@ -42,7 +43,9 @@ def check(request: ReportRequest) -> Checked:
 
     Raises:
         ValueError: If an artefact, its manifest, the records or the pictures cannot be had or do not fit together.
+        ImportError: If what reads a format is missing; the message names the extra.
     """
+    from converters.network import read_network
     from edge_vit.evaluation import comparison
     from edge_vit.findings.records import load_records
 
@@ -51,7 +54,8 @@ def check(request: ReportRequest) -> Checked:
     for path, manifest in zip(request.artefacts, manifests, strict=True):
         if request.data is not None and not manifest.features:
             comparison.check(_accuracy_config(request, path))
-    return Checked(request=request, manifests=manifests, records=records)
+    networks = tuple(read_network(path) for path in request.artefacts)
+    return Checked(request=request, manifests=manifests, networks=networks, records=records)
 
 
 def gather(checked: Checked, progress: Progress) -> Findings:
@@ -61,17 +65,22 @@ def gather(checked: Checked, progress: Progress) -> Findings:
         progress: Called with an artefact's name, pictures done and in all.
 
     Raises:
-        ValueError: If a file is damaged.
+        ValueError: If a runtime does not take a file.
         ImportError: If a runtime is missing; the message names the extra.
     """
     from edge_vit.findings.agreement import agreement
 
-    request, left_out, artefacts = checked.request, _Gaps(), []
+    request, left_out = checked.request, _Gaps()
+    artefacts: list[dict[str, Any]] = []
     measured: dict[str, Measured] = {}
-    for path, manifest in zip(request.artefacts, checked.manifests, strict=True):
+    for path, manifest, network in zip(request.artefacts, checked.manifests, checked.networks, strict=True):
         if request.data is not None and not manifest.features:
             measured[path.name] = _measure(request, path, manifest, progress)
-        artefacts.append(_artefact(path, manifest, checked.records.of(manifest.file.sha256), measured, left_out))
+        records = checked.records.of(manifest.file.sha256)
+        artefacts.append(_artefact(path, manifest, network, records, measured.get(path.name)))
+        if not artefacts[-1]["ranges"]:
+            reason = "its manifest holds none" if "int8" in manifest.precision else "a float file has none"
+            left_out.add("ranges of activations", reason, path.name)
     _note_absent(checked, left_out)
     return Findings(
         values={
@@ -117,27 +126,25 @@ def _measure(request: ReportRequest, path: Path, manifest: Manifest, progress: P
 
 
 def _artefact(
-    path: Path, manifest: Manifest, records: "Records", measured: Mapping[str, "Measured"], left_out: _Gaps
+    path: Path,
+    manifest: Manifest,
+    network: "Sequence[NetworkOperator]",
+    records: "Records",
+    measured: "Measured | None",
 ) -> dict[str, Any]:
     """Return one artefact's plain values; a part that it does not have is None or empty."""
-    from converters.network import read_network
     from edge_vit.findings.bench import counts, latency
 
-    operators = read_network(path)
-    found: dict[str, Any] = {
+    return {
         "name": path.name,
         "manifest": asdict(manifest),
-        "network": _network(operators, records),
+        "network": _network(network, records),
         "slow_path": _slow_path(path),
         "ranges": _ranges(manifest),
-        "accuracy": measured[path.name].values if path.name in measured else None,
+        "accuracy": measured.values if measured else None,
         "instructions": [counts(record) for record in records.instructions],
         "latency": [latency(record) for record in records.latencies],
     }
-    if not found["ranges"]:
-        reason = "a float file has none" if "int8" not in manifest.precision else "its manifest holds none"
-        left_out.add("ranges of activations", reason, path.name)
-    return found
 
 
 def _network(operators: "Sequence[NetworkOperator]", records: "Records") -> dict[str, Any]:

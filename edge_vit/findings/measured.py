@@ -46,7 +46,8 @@ def measure(config: "AccuracyConfig", manifest: "Manifest", progress: Callable[[
     from edge_vit.evaluation.details import DetailsSums
     from edge_vit.evaluation.paired import proportion_interval
 
-    sums, choices = DetailsSums(len(manifest.classes)), {}
+    sums = DetailsSums(len(manifest.classes))
+    choices: dict[str, int] = {}
 
     def watch(batch: "Batch", float_shares: "np.ndarray", shares: "np.ndarray") -> None:
         sums.add(batch, float_shares, shares)

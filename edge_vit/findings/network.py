@@ -1,5 +1,6 @@
 """An artefact's network as a report shows it: operators in blocks, each with its share of the cost."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,9 +76,7 @@ def _joined(parts: Sequence[Block]) -> list[Block]:
     found: list[Block] = []
     for part in parts:
         last = found[-1] if found else None
-        if last is not None and last.end - last.start == 1:
-            found[-1] = Block(name=part.name, start=last.start, end=part.end)
-        elif last is not None and last.name == part.name:
+        if last is not None and (last.end - last.start == 1 or last.name == part.name):
             found[-1] = Block(name=part.name, start=last.start, end=part.end)
         else:
             found.append(part)
@@ -98,5 +97,4 @@ def _by_cuts(operators: Sequence[NetworkOperator]) -> list[Block]:
             ends.append(i + 1)
             start = i + 1
     bounds = [0, *ends, *([len(operators)] if not ends or ends[-1] < len(operators) else [])]
-    pairs = zip(bounds, bounds[1:], strict=False)
-    return [Block(name=f"operators {a + 1} to {b}", start=a, end=b) for a, b in pairs]
+    return [Block(name=f"operators {a + 1} to {b}", start=a, end=b) for a, b in itertools.pairwise(bounds)]

@@ -63,7 +63,11 @@ def drops(rows: Sequence[Mapping[str, Any]]) -> str:
     """Draw the drop of top-1 with its interval: "name", "drop", "low", "high" in points."""
     y, title = _names("name"), "points of top-1 lost, with the 95% interval"
     layer: list[dict[str, Any]] = [
-        {"data": {"values": [{"zero": 0}]}, "mark": _rule("var(--muted)", dash=[4, 3]), "encoding": {"x": {"datum": 0, "title": title}}},
+        {
+            "data": {"values": [{"zero": 0}]},
+            "mark": _rule("var(--muted)", dash=[4, 3]),
+            "encoding": {"x": {"datum": 0, "title": title}},
+        },
         {
             "mark": {"type": "rule", "strokeWidth": 3, "color": SERIES[0]},
             "encoding": {"y": y, "x": _quantity("low", title), "x2": {"field": "high"}},
@@ -87,20 +91,24 @@ def by_class(classes: Sequence[Mapping[str, Any]]) -> str:
     ]
     y = {"field": "class", "type": "nominal", "sort": names, "axis": _Y_LABELS}
     x = _quantity("top1", "top-1, %") | {"scale": {"zero": False, "nice": True}}
-    colour = {"field": "model", "type": "nominal", "scale": {"domain": ["float", "this file"], "range": list(SERIES[1::-1])}}
-    layer = [
-        {"mark": {"type": "line", "color": "var(--edge)", "aria": False}, "encoding": {"y": y, "x": x, "detail": {"field": "class"}}},
+    colour, shape = (
+        {"field": "model", "type": "nominal", "scale": {"domain": ["float", "this file"], "range": both}}
+        for both in (list(SERIES[1::-1]), ["diamond", "circle"])
+    )
+    line = {"type": "line", "color": "var(--edge)", "aria": False}
+    layer: list[dict[str, Any]] = [
+        {"mark": line, "encoding": {"y": y, "x": x, "detail": {"field": "class"}}},
         {
             "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
             "encoding": {
                 "y": y,
                 "x": x,
                 "fill": colour,
-                "shape": {"field": "model", "type": "nominal", "scale": {"domain": ["float", "this file"], "range": ["diamond", "circle"]}},
+                "shape": shape,
                 "description": {"field": "said", "type": "nominal"},
             },
         },
-    ]  # fmt: skip
+    ]
     return draw(_over(rows, layer, height={"step": 22}), "Top-1 by class, float and this file")
 
 
@@ -112,7 +120,7 @@ def reliability(models: Mapping[str, Mapping[str, Any]]) -> str:
             "sure": 100 * b["confidence"],
             "right": 100 * b["right"],
             "pictures": b["num_images"],
-            "said": f"{name}: {100 * b['confidence']:.0f}% sure, {100 * b['right']:.0f}% right, {b['num_images']} pictures",
+            "said": f"{name}: {b['confidence']:.0%} sure, {b['right']:.0%} right, {b['num_images']} pictures",
         }
         for name, found in models.items()
         for b in found["bins"]
@@ -141,7 +149,9 @@ def reliability(models: Mapping[str, Mapping[str, Any]]) -> str:
             },
         },
     ]
-    return draw(_over(rows, layer, width=360, height=360), "Reliability: share of right answers by how sure the model is")
+    return draw(
+        _over(rows, layer, width=360, height=360), "Reliability: share of right answers by how sure the model is"
+    )
 
 
 def ranges(found: Sequence[Mapping[str, Any]]) -> str:
@@ -151,12 +161,15 @@ def ranges(found: Sequence[Mapping[str, Any]]) -> str:
             "place": i,
             "low": r["low"],
             "high": r["high"],
-            "said": f"{r['name']}: {r['low']:.4g} to {r['high']:.4g}, step {r['scale']:.4g}, zero point {r['zero_point']}",
+            "said": f"{r['name']}: {r['low']:.4g} to {r['high']:.4g}, step {r['scale']:.4g}",
         }
         for i, r in enumerate(found)
     ]
     bar = max(2.0, min(8.0, 0.7 * WIDTH / len(rows)))
-    y = {"scale": {"type": "symlog", "constant": 1}, "axis": {"values": [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100, 300]}}
+    y = {
+        "scale": {"type": "symlog", "constant": 1},
+        "axis": {"values": [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100, 300]},
+    }
     layer = [
         {
             "mark": {"type": "rule", "strokeWidth": bar, "color": SERIES[0]},
@@ -173,7 +186,7 @@ def ranges(found: Sequence[Mapping[str, Any]]) -> str:
 
 def operators(counts: Mapping[str, Mapping[str, int]]) -> str:
     """Draw operators by type and precision."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"type": kind, "precision": precision, "count": count, "said": f"{kind}: {count} in {precision}"}
         for kind, by in counts.items()
         for precision, count in by.items()
@@ -246,7 +259,9 @@ def sustained(series: Sequence[tuple[str, Sequence[Sequence[float]]]]) -> str:
         for i, (t, ms) in enumerate(points)
     ]
     mark = {"type": "line", "strokeWidth": 1.5}
-    return _lines(rows, mark, "minutes", "minutes", "ms", "ms, median", "Sustained: median latency over time", zero=True)
+    return _lines(
+        rows, mark, "minutes", "minutes", "ms", "ms, median", "Sustained: median latency over time", zero=True
+    )
 
 
 def _lines(

@@ -12,14 +12,14 @@ PRECISIONS = ("int8", "int16", "fp16", "float32", "weights_only", "boundary", "o
 # What stands in a box. Operators that only move values have none; they are small.
 _SIGNS = {
     "depthwise": "D", "conv": "C", "fully": "L", "linear": "L", "batch_matmul": "M", "batchmatrixmultiply": "M",
-    "matmul": "M", "add": "+", "sub": "−", "mul": "×", "softmax": "S", "mean": "μ", "globalavgpool": "μ", "avg": "μ",
-    "average": "μ", "sum": "Σ", "logistic": "σ", "sigmoid": "σ", "hard_swish": "h", "hardswish": "h", "clamp": "r",
-    "relu": "r", "gelu": "g", "max": "▲", "div": "÷", "dequantize": "f", "quantize": "q", "convert": "q", "cast": "q",
-    "rsqrt": "√",
+    "matmul": "M", "add": "+", "sub": "−", "mul": "×", "div": "÷", "softmax": "S", "mean": "μ", "globalavgpool": "μ",
+    "avg": "μ", "average": "μ", "reduce_mean": "μ", "sum": "Σ", "logistic": "σ", "sigmoid": "σ", "hard_swish": "h",
+    "hardswish": "h", "clamp": "r", "relu": "r", "gelu": "g", "max": "▲", "rsqrt": "√", "dequantize": "f",
+    "quantize": "q", "convert": "q", "cast": "q",
 }  # fmt: skip
 LEGEND = (
-    ("C", "convolution"), ("D", "depthwise convolution"), ("L", "linear layer"), ("M", "matrix product"), ("S", "softmax"),
-    ("+ − × ÷", "arithmetic"), ("μ Σ", "mean, sum"), ("h r g σ", "hardswish, ReLU, GELU, sigmoid"),
+    ("C", "convolution"), ("D", "depthwise convolution"), ("L", "linear layer"), ("M", "matrix product"),
+    ("S", "softmax"), ("+ − × ÷", "arithmetic"), ("μ Σ", "mean, sum"), ("h r g σ", "hardswish, ReLU, GELU, sigmoid"),
     ("q f", "into integers, into floats"), ("·", "moves values only"),
 )  # fmt: skip
 
@@ -46,67 +46,72 @@ def draw_block(operators: Sequence[dict[str, Any]], start: int, end: int, label:
     placed = place([() for _ in outside] + [[at[s] for s in op["sources"] if s in at] for op in own])
     left = [MARGIN + PITCH_X * p.column for p in placed]
     middle = [MARGIN + PITCH_Y * p.lane + BOX_H / 2 for p in placed]
-    boxes = [_box(op, left[at[start + i]], middle[at[start + i]]) for i, op in enumerate(own)]
-    lines = []
-    for i, op in enumerate(own):
-        here = at[start + i]
-        for source in op["sources"]:
-            there = at[source]
-            begin = left[there] + BOX_W / 2
-            bend = max(begin, left[here] - (PITCH_X - BOX_W) / 2 - 2)
-            end = left[here] + 2, left[here] + BOX_W / 2
-            points = [(begin, middle[there]), (bend, middle[there]), (end[0], middle[here]), (end[1], middle[here])]
-            lines += [{"edge": f"{there}-{here}", "step": k, "x": x, "y": y} for k, (x, y) in enumerate(points)]
     width, height = max(left) + BOX_W + MARGIN, max(middle) + BOX_H / 2 + MARGIN
-    scale_x: dict[str, Any] = {"type": "quantitative", "scale": {"domain": [0, width]}, "axis": None}
-    scale_y: dict[str, Any] = {"type": "quantitative", "scale": {"domain": [height, 0]}, "axis": None}
-    fill: dict[str, Any] = {"field": "fill", "type": "nominal", "scale": None}
+    boxes = [_box(op, left[at[start + i]], middle[at[start + i]]) for i, op in enumerate(own)]
+    lines = [
+        point
+        for i, op in enumerate(own)
+        for source in op["sources"]
+        for point in _line(left, middle, at[source], at[start + i])
+    ]
     dots = [{"x": left[i] + BOX_W / 2, "y": middle[i]} for i in range(len(outside))]
-    spec = {
-        "width": width,
-        "height": height,
-        "padding": 0,
-        "layer": [
-            {
-                "data": {"values": lines},
-                "mark": {"type": "line", "stroke": "var(--edge)", "strokeWidth": 1.3, "aria": False},
-                "encoding": {
-                    "x": {"field": "x"} | scale_x,
-                    "y": {"field": "y"} | scale_y,
-                    "detail": {"field": "edge"},
-                    "order": {"field": "step", "type": "quantitative"},
-                },
-            },
-            {
-                "data": {"values": dots},
-                "mark": {"type": "circle", "size": 24, "fill": "var(--edge)", "opacity": 1, "aria": False},
-                "encoding": {"x": {"field": "x"} | scale_x, "y": {"field": "y"} | scale_y},
-            },
-            {
-                "data": {"values": boxes},
-                "mark": {"type": "rect", "cornerRadius": 4, "opacity": 1},
-                "encoding": {
-                    "x": {"field": "x"} | scale_x,
-                    "x2": {"field": "x2"},
-                    "y": {"field": "y"} | scale_y,
-                    "y2": {"field": "y2"},
-                    "fill": fill,
-                    "description": {"field": "said", "type": "nominal"},
-                },
-            },
-            {
-                "data": {"values": [box for box in boxes if box["sign"]]},
-                "mark": {"type": "text", "fontSize": 10, "fontWeight": 600, "aria": False, "opacity": 1},
-                "encoding": {
-                    "x": {"field": "middle_x"} | scale_x,
-                    "y": {"field": "middle_y"} | scale_y,
-                    "text": {"field": "sign", "type": "nominal"},
-                    "fill": fill | {"field": "ink"},
-                },
-            },
-        ],
+    layer = [_lines_layer(lines), _dots_layer(dots), _boxes_layer(boxes), _signs_layer(boxes)]
+    scales = {"x": {"scale": {"domain": [0, width]}}, "y": {"scale": {"domain": [height, 0]}}}
+    for part in layer:
+        for axis, scale in scales.items():
+            part["encoding"][axis] |= {"type": "quantitative", "axis": None} | scale
+    return draw({"width": width, "height": height, "padding": 0, "layer": layer}, label)
+
+
+def _line(left: Sequence[float], middle: Sequence[float], there: int, here: int) -> list[dict[str, Any]]:
+    """Return the points of a line that keeps the lane of where it begins until just before where it ends."""
+    begin, end = left[there] + BOX_W / 2, left[here] + BOX_W / 2
+    bend = max(begin, left[here] - (PITCH_X - BOX_W) / 2 - 2)
+    points = [(begin, middle[there]), (bend, middle[there]), (left[here] + 2, middle[here]), (end, middle[here])]
+    return [{"edge": f"{there}-{here}", "step": k, "x": x, "y": y} for k, (x, y) in enumerate(points)]
+
+
+def _lines_layer(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    encoding = {
+        "x": {"field": "x"},
+        "y": {"field": "y"},
+        "detail": {"field": "edge"},
+        "order": {"field": "step", "type": "quantitative"},
     }
-    return draw(spec, label)
+    mark = {"type": "line", "stroke": "var(--edge)", "strokeWidth": 1.3, "aria": False}
+    return {"data": {"values": points}, "mark": mark, "encoding": encoding}
+
+
+def _dots_layer(dots: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    mark = {"type": "circle", "size": 24, "fill": "var(--edge)", "opacity": 1, "aria": False}
+    return {"data": {"values": dots}, "mark": mark, "encoding": {"x": {"field": "x"}, "y": {"field": "y"}}}
+
+
+def _boxes_layer(boxes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    encoding = {
+        "x": {"field": "x"},
+        "x2": {"field": "x2"},
+        "y": {"field": "y"},
+        "y2": {"field": "y2"},
+        "fill": {"field": "fill", "type": "nominal", "scale": None},
+        "description": {"field": "said", "type": "nominal"},
+    }
+    return {
+        "data": {"values": boxes},
+        "mark": {"type": "rect", "cornerRadius": 4, "opacity": 1},
+        "encoding": encoding,
+    }
+
+
+def _signs_layer(boxes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    encoding = {
+        "x": {"field": "middle_x"},
+        "y": {"field": "middle_y"},
+        "text": {"field": "sign", "type": "nominal"},
+        "fill": {"field": "ink", "type": "nominal", "scale": None},
+    }
+    mark = {"type": "text", "fontSize": 10, "fontWeight": 600, "aria": False, "opacity": 1}
+    return {"data": {"values": [box for box in boxes if box["sign"]]}, "mark": mark, "encoding": encoding}
 
 
 def _box(operator: dict[str, Any], left: float, middle: float) -> dict[str, Any]:

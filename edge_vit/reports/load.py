@@ -49,6 +49,8 @@ def snippets(manifest: Mapping[str, Any], environment: Any) -> list[Snippet]:
         "is_logits": manifest["output"]["kind"] == "logits",
     }
     return [
-        Snippet(platform=p, language=language, code=environment.get_template(f"load/{name}").render(values).strip())
+        Snippet(
+            platform=p, language=language, code=environment.get_template(f"load/{name}.jinja").render(values).strip()
+        )
         for p, language, name in _FILES.get(manifest["target"], ())
     ]

@@ -132,4 +132,3 @@ def _latency(artefacts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         "histogram": charts.histogram(histograms) if histograms else None,
         "sustained": charts.sustained(curves) if curves else None,
     }
-

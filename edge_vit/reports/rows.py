@@ -111,8 +111,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     **{
         row.__name__: row
         for row in (
-            accuracy_rows, class_row, pair_row, bin_rows, operator_row, count_row, slow_row, range_row, instruction_rows,
-            maps_row, agreement_row,
+            accuracy_rows, class_row, pair_row, bin_rows, operator_row, count_row, slow_row, range_row,
+            instruction_rows, maps_row, agreement_row,
         )
     },
 }  # fmt: skip

@@ -68,7 +68,11 @@ def what_it_is(artefact: Artefact) -> list[tuple[str, str]]:
         ("Verified", verified),
     ]
     quantization = m["quantization"]
-    for name, key in (("Weights as integers", "weights"), ("Activations", "activations"), ("Ranges from", "ranges_from")):
+    for name, key in (
+        ("Weights as integers", "weights"),
+        ("Activations", "activations"),
+        ("Ranges from", "ranges_from"),
+    ):
         if isinstance(quantization.get(key), str):
             found.append((name, quantization[key]))
     return found
@@ -80,7 +84,9 @@ def tiles(artefact: Artefact) -> list[Tile]:
     found = [Tile(name="Size", figure=f"{m['file']['num_bytes'] / 1e6:.2f} MB", note=_share_of_weights(artefact))]
     if accuracy:
         o, low_high = accuracy["overall"], "{:.1f} to {:.1f}%".format(*accuracy["artefact_top1_interval"])
-        found.append(Tile(name="Top-1", figure=f"{o['artefact_top1']:.2f}%", note=f"{low_high}, {o['num_images']} pictures"))
+        found.append(
+            Tile(name="Top-1", figure=f"{o['artefact_top1']:.2f}%", note=f"{low_high}, {o['num_images']} pictures")
+        )
         interval = "{:.2f} to {:.2f}, 95% interval".format(*o["interval_points"])
         found.append(Tile(name="Points lost to float", figure=f"{o['drop_points']:.2f}", note=interval))
     for record in artefact["instructions"]:
@@ -97,7 +103,9 @@ def tiles(artefact: Artefact) -> list[Tile]:
         note = f"of {m['total_nodes']} operators in the delegate"
         found.append(Tile(name="Delegated", figure=f"{m['delegated_nodes']}", note=note))
     if m["verification"]:
-        found.append(Tile(name="Verified", figure=f"{m['verification']['sqnr_db']:.1f} dB", note=m["verification"]["data"]))
+        found.append(
+            Tile(name="Verified", figure=f"{m['verification']['sqnr_db']:.1f} dB", note=m["verification"]["data"])
+        )
     return found
 
 
@@ -169,7 +177,9 @@ def _row(name: str, artefacts: Sequence[Artefact], read: Any, form: str, kind: K
     cells = tuple("–" if value is None else format(value, form) if form else str(value) for value in found)
     change = ""
     if len(found) == 2 and None not in found and kind != "text":
-        change = f"{found[1] - found[0]:+.2f}" if kind == "difference" else f"{found[1] / found[0]:.3f}x" if found[0] else ""
+        change = (
+            f"{found[1] - found[0]:+.2f}" if kind == "difference" else f"{found[1] / found[0]:.3f}x" if found[0] else ""
+        )
     return Row(name=name, cells=cells, change=change)
 
 
@@ -182,6 +192,10 @@ def _reader(what: str, key: str, place: str, number: Any) -> Any:
 
 def _overall(name: str) -> Any:
     return lambda a: a["accuracy"]["overall"][name] if a["accuracy"] else None
+
+
+def _percent(part: str, name: str) -> Any:
+    return lambda a: 100 * a["accuracy"][part][name] if a["accuracy"] else None
 
 
 def _operator_count(artefact: Artefact, precision: str | None = None) -> int:
@@ -203,9 +217,9 @@ _FIGURES: tuple[tuple[str, Any, str, Kind], ...] = (
     ("Top-1, %", _overall("artefact_top1"), ".2f", "difference"),
     ("Float's top-1, %", _overall("float_top1"), ".2f", "difference"),
     ("Drop, points", _overall("drop_points"), ".2f", "difference"),
-    ("Same top-1 as float, %", lambda a: 100 * _overall("agreement")(a) if a["accuracy"] else None, ".2f", "difference"),
+    ("Same top-1 as float, %", _percent("overall", "agreement"), ".2f", "difference"),
     ("dB to float", _overall("sqnr_db"), ".1f", "difference"),
-    ("Calibration error, %", lambda a: 100 * a["accuracy"]["reliability"]["error"] if a["accuracy"] else None, ".2f", "difference"),
+    ("Calibration error, %", _percent("reliability", "error"), ".2f", "difference"),
 )  # fmt: skip
 _MEASURED: tuple[tuple[str, str, Any, str, Kind], ...] = (
     ("instructions", "cpu", lambda r: r["instructions"] / 1e6, ".1f", "ratio"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_network
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
@@ -85,9 +86,11 @@ def test_every_format_holds_the_graphs_integers(
         "add": 4, "concat": 3, "gemm": 7, "matmul": 2, "mean": 1, "mul": 2,
     }  # fmt: skip
     assert all(operator.weights for operator in wanted if operator.kind == "gemm")
-    found = compare_operators(wanted, read_operators(write(kind, half_qdq, small_example, tmp_path)))
+    path = write(kind, half_qdq, small_example, tmp_path)
+    found = compare_operators(wanted, read_operators(path))
     assert found.is_equal, (found.missing, found.extra)
     assert found.shared == len(wanted)
+    small_network.check(path)
 
 
 @pytest.mark.parametrize("kind", [".tflite", ".pte", ".mlpackage"])

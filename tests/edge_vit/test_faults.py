@@ -42,10 +42,11 @@ class Case(NamedTuple):
 
 
 def damaged(ending: str, said: str) -> list[Case]:
-    """A file that is damaged although its manifest's digest matches: in classify and in accuracy."""
+    """A file that is damaged although its manifest's digest matches: in classify, accuracy and report."""
     return [
         Case(18, f"classify models/{ending} picture.png", 2, said),
         Case(18, f"accuracy models/{ending} --data ok --float models/float.tflite", 2, said),
+        Case(18, f"report models/{ending}", 2, re.escape(ending)),
     ]
 
 
@@ -57,6 +58,7 @@ FAULTS = [
     *damaged("crash.tflite", r"crash\.tflite: "),
     *damaged("random.mlpackage", r"random\.mlpackage"),
     Case(18, "classify models/changed.pte picture.png", 2, r"not the file that changed\.pte\.json describes"),
+    Case(18, "report models/changed.pte", 2, r"not the file that changed\.pte\.json describes"),
     Case(18, "bench_arm models/random.tflite --local --cache-dir cache", 1, r"random\.tflite"),
     *(
         Case(19, f"classify models/float.tflite bad/{name}", 1, f"{re.escape(name)}: .*{said}")
