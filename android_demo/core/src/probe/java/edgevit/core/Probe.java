@@ -90,6 +90,9 @@ public final class Probe {
             case "engine":
                 engine(request, answer);
                 break;
+            case "golden":
+                golden(request, answer);
+                break;
             case "guard":
                 guard(request, answer);
                 break;
@@ -238,6 +241,68 @@ public final class Probe {
         Files.write(Paths.get((String) request.get("to")), rgba);
         answer.put("is_done", true);
         answer.put("is_timed", frame.convertUs > 0);
+    }
+
+    /** Answer the golden values of the Swift package, from the same inputs. */
+    private static void golden(Map<String, Object> request, Map<String, Object> answer) {
+        List<Object> kernels = new ArrayList<>();
+        for (Object one : (List<?>) request.get("kernels")) {
+            Map<String, Object> given = cast(one);
+            boolean isBicubic = Boolean.TRUE.equals(given.get("bicubic"));
+            Kernel kernel = new Kernel(
+                    whole(given, "from"), whole(given, "to"), whole(given, "begin"), whole(given, "count"), isBicubic);
+            Map<String, Object> made = new LinkedHashMap<>();
+            made.put("first", wholes(kernel.first));
+            List<Object> weights = new ArrayList<>();
+            for (int[] line : kernel.weights) {
+                weights.add(wholes(line));
+            }
+            made.put("weights", weights);
+            kernels.add(made);
+        }
+        answer.put("kernels", kernels);
+        List<Object> shares = new ArrayList<>();
+        for (Object one : (List<?>) request.get("softmax")) {
+            double[] logits = numbers(cast(one).get("logits"));
+            float[] narrow = new float[logits.length];
+            for (int i = 0; i < narrow.length; i++) {
+                narrow[i] = (float) logits[i];
+            }
+            List<Object> plain = new ArrayList<>();
+            for (double share : Postprocess.softmax(narrow)) {
+                plain.add(share);
+            }
+            shares.add(plain);
+        }
+        answer.put("softmax", shares);
+        List<Object> quantiles = new ArrayList<>();
+        for (Object one : (List<?>) request.get("quantiles")) {
+            double percent = ((Number) cast(one).get("percent")).doubleValue();
+            quantiles.add(LatencyStats.quantile(numbers(cast(one).get("samples")), percent));
+        }
+        answer.put("quantiles", quantiles);
+        List<Object> drifts = new ArrayList<>();
+        for (Object one : (List<?>) request.get("drifts")) {
+            drifts.add(LatencyStats.drift(numbers(cast(one).get("samples"))));
+        }
+        answer.put("drifts", drifts);
+    }
+
+    private static List<Object> wholes(int[] values) {
+        List<Object> found = new ArrayList<>();
+        for (int value : values) {
+            found.add((long) value);
+        }
+        return found;
+    }
+
+    private static double[] numbers(Object list) {
+        List<?> items = (List<?>) list;
+        double[] found = new double[items.size()];
+        for (int i = 0; i < found.length; i++) {
+            found[i] = ((Number) items.get(i)).doubleValue();
+        }
+        return found;
     }
 
     /** Run the measuring loop while the app goes through the given events, one after each inference; say why it ended. */
