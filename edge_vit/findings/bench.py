@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edge_vit.devices.results import COLUMNS, notes, row
+from edge_vit.devices.results import COLUMNS, row
 from edge_vit.emulation.report import by_operator
 
 NUM_BINS = 60
@@ -32,7 +32,6 @@ def latency(record: dict[str, Any]) -> dict[str, Any]:
         "started": record["started"],
         "row": dict(zip(COLUMNS, row(record), strict=True)),
         "figures": record["figures"],
-        "notes": notes([record]),
         "histogram": _histogram(samples) if samples and not record["emulated"] else None,
         "sustained": [[t / 60, us / 1000] for t, us in record["sustained"]],
     }

@@ -68,6 +68,7 @@ def gather(checked: Checked, progress: Progress) -> Findings:
         ValueError: If a runtime does not take a file.
         ImportError: If a runtime is missing; the message names the extra.
     """
+    from edge_vit.devices.results import notes
     from edge_vit.findings.agreement import agreement
 
     request, left_out = checked.request, _Gaps()
@@ -88,6 +89,7 @@ def gather(checked: Checked, progress: Progress) -> Findings:
             "command": request.command,
             "artefacts": artefacts,
             "agreement": agreement(request.artefacts, checked.manifests, measured, left_out.add),
+            "latency_notes": notes(checked.records.latencies),
             "left_out": [asdict(gap) for gap in left_out.gaps],
         },
         thumbnails={path: uri for found in measured.values() for path, uri in found.thumbnails.items()},

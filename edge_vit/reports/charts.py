@@ -243,21 +243,15 @@ def histogram(series: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     for name, found in series:
         total = sum(found["counts"]) + found["left_out"]
         edges, counts = found["edges_ms"], [*found["counts"], 0]
-        for i, (edge, count) in enumerate(zip(edges, counts, strict=True)):
-            rows.append({"name": name, "place": 2 * i + 1, "ms": edge, "percent": 100 * count / total})
-            if i == 0:
-                rows.append({"name": name, "place": 0, "ms": edge, "percent": 0})
+        for edge, count in zip(edges, counts, strict=True):
+            rows.append({"name": name, "ms": edge, "percent": 100 * count / total})
     mark = {"type": "area", "interpolate": "step-after", "line": {"strokeWidth": 1.5}, "fillOpacity": 0.25}
     return _lines(rows, mark, "ms", "ms of one inference", "percent", "% of inferences", "Distribution of latency")
 
 
 def sustained(series: Sequence[tuple[str, Sequence[Sequence[float]]]]) -> str:
     """Draw median latency over time, by name: (minutes, ms)."""
-    rows = [
-        {"name": name, "place": i, "minutes": t, "ms": ms}
-        for name, points in series
-        for i, (t, ms) in enumerate(points)
-    ]
+    rows = [{"name": name, "minutes": t, "ms": ms} for name, points in series for t, ms in points]
     mark = {"type": "line", "strokeWidth": 1.5}
     return _lines(
         rows, mark, "minutes", "minutes", "ms", "ms, median", "Sustained: median latency over time", zero=True
@@ -272,7 +266,6 @@ def _lines(
     encoding = {
         "x": _quantity(x, x_title) | {"scale": {"zero": zero, "nice": False}},
         "y": _quantity(y, y_title) | ({"stack": None} if mark["type"] == "area" else {}),
-        "order": {"field": "place", "type": "quantitative"},
         "color": {
             "field": "name",
             "type": "nominal",

@@ -107,6 +107,11 @@ def _artefact(artefact: Mapping[str, Any], key: str, environment: Any) -> dict[s
     }
 
 
+def _is_told(row: Sequence[tuple[str, str]]) -> bool:
+    """Tell whether any record has a figure in a row of names and cells."""
+    return any(cell != "-" for _, cell in row)
+
+
 def _drops(artefacts: Sequence[Mapping[str, Any]]) -> str | None:
     measured = [(a["name"], a["accuracy"]["overall"]) for a in artefacts if a["accuracy"]]
     rows = [
@@ -124,11 +129,9 @@ def _latency(artefacts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     named = [(f"{r['row']['model']} on {r['device']}", r) for r in records]
     histograms = [(name, r["histogram"]) for name, r in named if r["histogram"]]
     curves = [(name, r["sustained"]) for name, r in named if len(r["sustained"]) > 1]
-    columns = [c for c in records[0]["row"] if any(r["row"][c] != "-" for r in records)]
     return {
-        "columns": columns,
-        "rows": [[record["row"][column] for column in columns] for record in records],
-        "notes": list(dict.fromkeys(note for record in records for note in record["notes"])),
+        "rows": [row for row in zip(*(record["row"].items() for record in records), strict=True) if _is_told(row)],
         "histogram": charts.histogram(histograms) if histograms else None,
+        "curves": [[name, f"{t:.2f}", f"{ms:.3f}"] for name, points in curves for t, ms in points],
         "sustained": charts.sustained(curves) if curves else None,
     }

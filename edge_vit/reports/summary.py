@@ -95,7 +95,7 @@ def tiles(artefact: Artefact) -> list[Tile]:
         )
     for record in artefact["latency"]:
         if record["figures"].get("p50") is not None:
-            note = f"p50 on {record['device_model'] or record['device']}"
+            note = ", ".join([f"p50 on {record['device_model'] or record['device']}", *record["figures"]["marks"]])
             found.append(Tile(name="Latency", figure=f"{record['figures']['p50']:.2f} ms", note=note))
     adds = artefact["network"]["multiply_adds"]
     found.append(Tile(name="Multiply-adds", figure=f"{adds / 1e6:.0f} M", note=f"{adds:,} an inference"))
@@ -119,16 +119,18 @@ def blocks(network: Mapping[str, Any]) -> list[dict[str, Any]]:
     for number, block in enumerate(network["blocks"], 1):
         inside = network["operators"][block["start"] : block["end"]]
         percent = 100 * sum(op["cost_share"] or 0.0 for op in inside)
-        count = f"{len(inside)} operator{'s' if len(inside) > 1 else ''}"
+        megabytes = sum(op["constant_bytes"] for op in inside) / 1e6
+        held = f"{len(inside)} operator{'s' if len(inside) > 1 else ''}, {megabytes:.2f} MB"
+        said = f"{held}, {percent:.1f}% of {network['cost_unit']}"
         found.append(
             {
                 "block": block["name"] if not _is_repeated(network, block) else f"{block['name']} ({number})",
                 "start": block["start"],
                 "end": block["end"],
-                "MB": sum(op["constant_bytes"] for op in inside) / 1e6,
+                "MB": megabytes,
                 "percent": percent,
-                "label": f"{block['name']}: {count}, {percent:.1f}% of {network['cost_unit']}",
-                "said": f"{count}, {percent:.1f}% of {network['cost_unit']}",
+                "label": f"{block['name']}: {said}",
+                "said": said,
             }
         )
     return found

@@ -22,7 +22,7 @@ _CONFIG: dict[str, Any] = {
         "tickColor": "var(--muted)",
         "titleFontWeight": "normal",
     },
-    "legend": _TEXT | {"orient": "top", "title": None, "symbolStrokeWidth": 0, "labelLimit": 400},
+    "legend": _TEXT | {"orient": "top", "title": None, "labelLimit": 400},
     "header": _TEXT,
     "title": {"color": "var(--ink)", "fontSize": 12, "anchor": "start", "fontWeight": 600},
 }
