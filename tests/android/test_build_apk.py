@@ -1,5 +1,6 @@
 """The APK is built from packages, and every check on it finds what it is there to find."""
 
+import dataclasses
 import json
 import shutil
 import zipfile
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from android_demo import build_apk
-from android_demo.apk import check, elf, tools
+from android_demo.apk import check, elf, golden, tools
 from android_demo.apk import compile as compiling
+from edge_vit.devices import records
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,33 @@ def test_other_flavours_compile_against_stubs(fetched, built, tmp_path):
         classes = compiling.compile_java(fetched, flavour, work / "generated", tmp_path / flavour)
         assert (classes / "edgevit/demo/CompiledModelClassifier.class").exists()
         assert not (classes / "org/tensorflow").exists() and not (classes / "com/google").exists()
+
+
+@pytest.mark.slow
+def test_the_benchmark_in_the_dex_ends_in_the_background_and_tells_everything(fetched, built, make_model, tmp_path):
+    """The very bytecode of the APK, turned back into a jar."""
+    apk, _ = built
+    jar = tmp_path / "from_apk.jar"
+    fetched.enjarify(apk, jar)
+    probe = check.compile_probe(tmp_path)
+    model = make_model()
+    record = {"do": "record", "folder": str(model.parent), "model": model.name, "runs": 60, "heat": "light"}
+    requests = [
+        {"do": "guard", "events": ["", "background"]},
+        {"do": "kernel", "root": "/"},
+        {"do": "fallback", "asked": "NPU", "working": ["CPU"]},
+        record | {"samples_us": [4000.0 + i % 7 for i in range(60)]},
+    ]
+    stopped, kernel, fallback, made = golden.ask(["java", "-Xverify:all"], [jar, probe], requests)
+    assert stopped == {"num_samples": 2, "reason": "the app went to the background"}
+    assert kernel["peak_kb"] > 10_000 and fallback["accelerator"] == "CPU instead of NPU"
+    whole = made["record"]
+    assert whole["is_complete"] and whole["figures"]["marks"] == ["hot (light)"]
+    assert {f.name for f in dataclasses.fields(records.Record)} - whole.keys() == {
+        "output", "output_max_difference", "output_not_compared",
+    }  # fmt: skip
+    assert whole["state_before"].keys() >= {"thermal_status", "thermal_headroom", "battery_c", "clocks_khz", "app"}
+    assert whole["rounds"][0].keys() >= {"samples_us", "warmup_us", "load_us", "first_us", "is_steady"}
 
 
 @pytest.mark.slow

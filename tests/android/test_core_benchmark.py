@@ -231,8 +231,14 @@ def activity(name):
 
 def test_the_app_tells_its_guard_what_happens():
     """Android's own classes cannot run here; that they pass on what happens is held by reading."""
-    for name in ("MainActivity", "BenchActivity"):
-        assert re.search(r"void onPause\(\) \{\s+(viewModel\.)?guard\.setForeground\(false\);", activity(name))
+    assert re.search(r"void onPause\(\) \{\s+guard\.setForeground\(false\);", activity("BenchActivity"))
+    main = (
+        r"void onPause\(\) \{\s+if \(!isChangingConfigurations\(\)\) \{.*\s+viewModel\.guard\.setForeground\(false\);"
+    )
+    assert re.search(main, activity("MainActivity"))
+    # Turning the device must not begin its measurement anew.
+    manifest = (DEMO / "app/src/main/AndroidManifest.xml").read_text()
+    assert re.search(r'"\.BenchActivity"\s+android:configChanges="orientation\|', manifest)
     assert "guard.setCameraOpen(true)" in activity("CameraFeed") and "guard.setCameraOpen(false)" in activity(
         "CameraFeed"
     )

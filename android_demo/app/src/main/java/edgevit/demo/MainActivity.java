@@ -62,7 +62,9 @@ public final class MainActivity extends Activity implements ClassifierScreen.Hos
 
     @Override
     protected void onPause() {
-        viewModel.guard.setForeground(false);
+        if (!isChangingConfigurations()) { // A rotation leaves the app where it is.
+            viewModel.guard.setForeground(false);
+        }
         camera.close();
         viewModel.listen(null);
         super.onPause();
