@@ -52,7 +52,7 @@ def answer(
         said = _run(body, interrupted, clean_up, is_forced)
     except SystemExit as e:
         raise SystemExit(_to_stdout("", e.code if isinstance(e.code, int) else 1)) from None
-    except KeyboardInterrupt:  # while the guard itself is set up or taken down
+    except KeyboardInterrupt:  # in the body, or while the guard itself is set up or taken down
         said = Answer(code=EXIT_CODE, remarks=(interrupted,))
     for line in said.remarks:
         _to_stderr(line)
@@ -70,8 +70,6 @@ def _run(body: Callable[[], Answer], interrupted: str, clean_up: Callable[[], No
         except SystemExit:  # argparse's: help (0) or misuse (2), already printed
             if not heed.was_pressed:
                 raise
-            return Answer(code=EXIT_CODE, remarks=(interrupted,))
-        except KeyboardInterrupt:
             return Answer(code=EXIT_CODE, remarks=(interrupted,))
         except (ValueError, ImportError, RuntimeError, OSError) as e:
             if heed.was_pressed:  # a tool made an error of the interrupt
