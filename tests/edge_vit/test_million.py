@@ -1,4 +1,6 @@
-"""A million pictures: one small file under a million names goes through accuracy; memory does not grow on the way."""
+"""A million pictures: one small file under a million names; memory does not grow with accuracy's way through them, nor
+with an epoch's.
+"""
 
 import os
 from pathlib import Path
@@ -7,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from calibration.dataset import list_class_folders
 from edge_vit.evaluation.comparison import AccuracyConfig, run
+from edge_vit.training.data import EpochSampler
+from edge_vit.training.processes import Place
 
 COUNT = int(os.environ.get("EDGE_VIT_PICTURES", "1000000"))
 LINKS_A_FILE = 50_000  # a file system allows some 65,000
@@ -51,3 +56,24 @@ def test_accuracy_in_constant_memory(folder: Path, write_artefact) -> None:
     grown = (seen["end"] - seen["start"]) / MIB
     print(f"{COUNT} pictures: {seen['start'] / MIB:.0f} MiB after a tenth, {seen['end'] / MIB:.0f} MiB at the end")
     assert grown < 20, f"memory grew by {grown:.0f} MiB"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_balanced", [False, True])
+def test_an_epoch_s_sampler(folder: Path, is_balanced: bool) -> None:
+    """Every name once; while they are drawn, memory stays what it was after the first thousand."""
+    images = list_class_folders(folder)
+    listed = resident_bytes()
+    order = iter(EpochSampler(len(images), 0, Place(), images.labels if is_balanced else None))
+    seen = np.zeros(len(images), bool)
+    for _ in range(1000):
+        seen[next(order)[1]] = True
+    start = resident_bytes()
+    for _, index in order:
+        assert images.paths[index].suffix == ".png" and not seen[index]
+        seen[index] = True
+    end = resident_bytes()
+    print(
+        f"{len(images)} names, {listed / MIB:.0f} MiB listed, {start / MIB:.0f} at the start, {end / MIB:.0f} at the end"
+    )
+    assert seen.all() and end - start < 5 * MIB
