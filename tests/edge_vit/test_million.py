@@ -73,7 +73,7 @@ def test_an_epoch_s_sampler(folder: Path, is_balanced: bool) -> None:
         assert images.paths[index].suffix == ".png" and not seen[index]
         seen[index] = True
     end = resident_bytes()
-    print(
-        f"{len(images)} names, {listed / MIB:.0f} MiB listed, {start / MIB:.0f} at the start, {end / MIB:.0f} at the end"
-    )
+    sizes = ((listed, "listed"), (start, "at the start"), (end, "at the end"))
+    told = ", ".join(f"{size / MIB:.0f} MiB {when}" for size, when in sizes)
+    print(f"{len(images)} names: {told}")
     assert seen.all() and end - start < 5 * MIB
