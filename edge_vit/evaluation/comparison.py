@@ -145,10 +145,11 @@ def _prepare(config: AccuracyConfig) -> _Prepared:
     images = list_labelled(config.data, split="val")
     folder = config.data.parent if is_list(config.data) else config.data
     indices = match_classes(images.folders, manifest.classes, read_class_names(folder))
+    images = choose(images.relabel(indices), config.limit)
     load, name, kind = _find_reference(manifest, config.artefact, config.float_artefact, config.threads)
     return _Prepared(
         manifest=manifest,
-        images=choose(images.relabel(indices), config.limit),
+        images=images,
         load_reference=load,
         reference_name=name,
         reference_kind=kind,
