@@ -6,13 +6,14 @@ only move integers are left out: they keep the grid of what they read.
 """
 
 import hashlib
-import importlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from converters.readers import reader_of
 
 # Suffix -> "module:function", imported when chosen; the function reads a file's operators.
 READERS = {
@@ -95,10 +96,7 @@ def read_operators(path: Path) -> list[Int8Operator]:
         ValueError: If no reader knows the suffix, or the file is damaged.
         ImportError: If the format's package is missing; the message names the extra.
     """
-    if path.suffix not in READERS:
-        raise ValueError(f"{path}: no reader of grids for '{path.suffix}'; known are {', '.join(READERS)}")
-    module, function = READERS[path.suffix].split(":")
-    return list(getattr(importlib.import_module(module), function)(path))
+    return list(reader_of(READERS, path, "grids")(path))
 
 
 def compare_operators(graph: Sequence[Int8Operator], file: Sequence[Int8Operator]) -> GridComparison:

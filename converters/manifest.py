@@ -1,6 +1,7 @@
 """The manifest: what an app, a checker or a report must know about an artefact, in one JSON file beside it."""
 
 import json
+import math
 import os
 import tempfile
 import types
@@ -13,6 +14,11 @@ from converters.checksum import files_within, sha256_file
 SCHEMA_VERSION = 1
 MAX_SQNR_DB = 200.0
 _MAY_BE_ABSENT = {"may_be_absent": True}  # fields that came later; older manifests stay readable
+
+
+def storable_db(decibels: float) -> float:
+    """Return decibels as JSON can hold them: without noise they are infinite and count as `MAX_SQNR_DB`; NaN stays."""
+    return decibels if math.isnan(decibels) else max(-MAX_SQNR_DB, min(MAX_SQNR_DB, decibels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

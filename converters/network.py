@@ -1,10 +1,11 @@
 """The operators of a written file as one graph, whatever its format: what each reads, computes in, and costs."""
 
-import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from converters.readers import reader_of
 
 # Suffix -> "module:function", imported when chosen; the function reads a file's operators.
 READERS = {
@@ -44,10 +45,7 @@ def read_network(path: Path) -> list[NetworkOperator]:
         ValueError: If no reader knows the suffix, or the file is damaged.
         ImportError: If the format's package is missing; the message names the extra.
     """
-    if path.suffix not in READERS:
-        raise ValueError(f"{path}: no reader of networks for '{path.suffix}'; known are {', '.join(READERS)}")
-    module, function = READERS[path.suffix].split(":")
-    return list(getattr(importlib.import_module(module), function)(path))
+    return list(reader_of(READERS, path, "networks")(path))
 
 
 def gemm_multiply_adds(weights: Sequence[int], given: Sequence[int], channels_at: int = -1) -> int:

@@ -8,7 +8,6 @@ few pictures to tell, and then the number needed is printed.
 import argparse
 import dataclasses
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,30 +77,23 @@ def _report(result: AccuracyResult) -> list[str]:
 
 
 def _to_json(result: AccuracyResult) -> str:
-    """Write the result; equal logits have no noise, which JSON can only hold as MAX_SQNR_DB."""
-    from converters.manifest import MAX_SQNR_DB
+    from converters.manifest import storable_db
 
     plain = dataclasses.asdict(result)
-    plain["overall"]["sqnr_db"] = max(-MAX_SQNR_DB, min(MAX_SQNR_DB, result.overall.sqnr_db))
+    plain["overall"]["sqnr_db"] = storable_db(result.overall.sqnr_db)
     return json.dumps(plain, indent=2, allow_nan=False, default=str)
 
 
 class _Progress:
-    """A line on stderr that renews itself in a terminal; elsewhere one line every ten seconds."""
-
     def __init__(self) -> None:
-        self.start = self.shown = time.monotonic()
+        from edge_vit.console.progress import ProgressLine
+
+        self._line, self._start = ProgressLine(), time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        is_terminal = sys.stderr.isatty()
-        if now - self.shown < (0.2 if is_terminal else 10.0) and not (is_terminal and done == total):
-            return
-        self.shown = now
-        rate = done / max(now - self.start, 1e-9)
+        rate = done / max(time.monotonic() - self._start, 1e-9)
         line = f"{done}/{total} pictures, {rate:.0f} a second, {(total - done) / max(rate, 1e-9):.0f} s left"
-        end = "\n" if done == total or not is_terminal else ""
-        print(("\r\033[K" if is_terminal else "") + line, end=end, file=sys.stderr, flush=True)
+        self._line.show(line, is_last=done == total)
 
 
 if __name__ == "__main__":

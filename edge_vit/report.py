@@ -12,7 +12,6 @@ import dataclasses
 import json
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answer(argv: Sequence[str] | None) -> "Answer":
     from edge_vit import api
     from edge_vit.console.answer import Answer
+    from edge_vit.console.progress import ProgressLine
     from edge_vit.findings.request import ReportRequest
 
     words = list(sys.argv[1:] if argv is None else argv)
@@ -67,7 +67,12 @@ def _answer(argv: Sequence[str] | None) -> "Answer":
     for name in ("artefacts", "bench"):
         arguments[name] = tuple(arguments[name])
     command = shlex.join(["python", "-m", "edge_vit.report", *words])
-    result = api.report(ReportRequest(**arguments, command=command), _Progress())
+    line = ProgressLine()
+
+    def progress(name: str, done: int, total: int) -> None:
+        line.show(f"{name}: {done}/{total} pictures", is_last=done == total)
+
+    result = api.report(ReportRequest(**arguments, command=command), progress)
     return Answer(text=_to_json(result) if as_json else "\n".join(_lines(result)), remarks=result.skipped)
 
 
@@ -80,26 +85,6 @@ def _lines(result: "ReportResult") -> list[str]:
 
 def _to_json(result: "ReportResult") -> str:
     return json.dumps(dataclasses.asdict(result), indent=2, default=str)
-
-
-class _Progress:
-    """A line on stderr every ten seconds, in a terminal one that renews itself."""
-
-    def __init__(self) -> None:
-        self.shown = time.monotonic()
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        now, is_terminal = time.monotonic(), sys.stderr.isatty()
-        if now - self.shown < (0.2 if is_terminal else 10.0) and not (is_terminal and done == total):
-            return
-        self.shown = now
-        end = "\n" if done == total or not is_terminal else ""
-        print(
-            ("\r\033[K" if is_terminal else "") + f"{name}: {done}/{total} pictures",
-            end=end,
-            file=sys.stderr,
-            flush=True,
-        )
 
 
 if __name__ == "__main__":

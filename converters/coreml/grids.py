@@ -28,11 +28,7 @@ def read(path: Path) -> list[Int8Operator]:
 class _Reader:
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._producer = {output.name: o for o in program.operations for output in o.outputs}
-        self._readers: dict[str, list[Operation]] = {}
-        for operation in program.operations:
-            for name in operation.reads():
-                self._readers.setdefault(name, []).append(operation)
+        self._producer, self._readers = program.producers(), program.readers()
 
     def operators(self) -> list[Int8Operator]:
         found = []

@@ -38,11 +38,7 @@ def summarise(program: Program) -> OperatorsInfo:
 
 def precisions(program: Program) -> dict[str, str]:
     """Return the precision of each operator that computes or moves values, by its name."""
-    producers = {output.name: o for o in program.operations for output in o.outputs}
-    readers: dict[str, list[Operation]] = {}
-    for operation in program.operations:
-        for name in operation.reads():
-            readers.setdefault(name, []).append(operation)
+    producers, readers = program.producers(), program.readers()
     return {
         operation.name: _precision(operation, producers, readers)
         for operation in program.operations

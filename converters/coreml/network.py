@@ -23,11 +23,8 @@ def read(path: Path) -> list[NetworkOperator]:
 class _Reader:
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._producer = {output.name: o for o in program.operations for output in o.outputs}
-        self._readers: dict[str, list[str]] = {}
-        for operation in program.operations:
-            for name in operation.reads():
-                self._readers.setdefault(name, []).append(operation.name)
+        self._producer = program.producers()
+        self._readers = {name: [o.name for o in readers] for name, readers in program.readers().items()}
         self._constants = _constants(program)
         self._seen: set[str] = set()
 

@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 
 from converters.artefact import Artefact, open_artefact
 from converters.grids import GridComparison, compare_operators, read_operators
-from converters.manifest import MAX_SQNR_DB, Manifest
+from converters.manifest import Manifest, storable_db
 from converters.sqnr import sqnr_db
 
 _SHOWN = 8
@@ -144,7 +144,7 @@ def _file_result(path: Path, manifest: Manifest, floats: np.ndarray, outputs: np
         operators=sum(n for _, n in by_precision),
         int8_operators=sum(n for p, n in by_precision if p == "int8"),
         delegate_calls=operators.delegate_calls,
-        sqnr_db=round(float(np.clip(sqnr_db(floats, outputs), -MAX_SQNR_DB, MAX_SQNR_DB)), 2),
+        sqnr_db=round(storable_db(sqnr_db(floats, outputs)), 2),
         float_agreement=float((floats.argmax(1) == outputs.argmax(1)).mean()),
         grids=None if graph is None else compare_operators(graph, read_operators(path)),
     )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from converters.manifest import MAX_SQNR_DB, Verification
+from converters.manifest import Verification, storable_db
 from converters.sqnr import sqnr_db
 
 # An artefact computes what its graph says up to the rounding of its kernels. Below these the two are not the same
@@ -45,7 +45,7 @@ def check_outputs(
         )
     agreement = None if outputs.ndim > 2 else round(float((outputs.argmax(1) == floats.argmax(1)).mean()), 4)
     verification = Verification(
-        sqnr_db=round(float(np.clip(sqnr_db(floats, outputs), -MAX_SQNR_DB, MAX_SQNR_DB)), 2),
+        sqnr_db=round(storable_db(sqnr_db(floats, outputs)), 2),
         top1_agreement=agreement,
         num_images=len(outputs),
         data=data,

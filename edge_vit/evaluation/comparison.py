@@ -60,20 +60,32 @@ class AccuracyResult:
     compared: Literal["logits", "probabilities"] = "logits"
 
 
-def run(
-    config: AccuracyConfig,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    watch: Watch = lambda batch, reference, artefact: None,
-) -> AccuracyResult:
+def run(config: AccuracyConfig, progress: Callable[[int, int], None] = lambda done, total: None) -> AccuracyResult:
     """Run both models over the pictures and compare them.
 
     Args:
         config: What to compare.
         progress: Called with pictures done and in all.
-        watch: Called with each batch and the probabilities that the float model and the artefact gave for it.
 
     Raises:
         ValueError: If the artefact, the data or their classes do not fit; the message says which.
+    """
+    return compare(prepare(config), progress)
+
+
+def compare(
+    ready: "Prepared",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = lambda batch, reference, artefact: None,
+) -> AccuracyResult:
+    """Run both models of a comparison that was prepared.
+
+    Args:
+        progress: Called with pictures done and in all.
+        watch: Called with each batch and the probabilities that the float model and the artefact gave for it.
+
+    Raises:
+        ValueError: If a runtime does not take its file, or no picture can be read.
     """
     import numpy as np
 
@@ -82,8 +94,7 @@ def run(
     from converters.artefact import load_artefact, softmax
     from edge_vit.evaluation.paired import PairedSums, judge
 
-    ready = _prepare(config)
-    manifest, compared = ready.manifest, ready.compared
+    config, manifest, compared = ready.config, ready.manifest, ready.compared
     artefact = _as_compared(
         load_artefact(manifest, config.artefact, config.threads).run, manifest.output.kind, compared
     )
@@ -112,15 +123,11 @@ def run(
     )
 
 
-def check(config: AccuracyConfig) -> None:
-    """Raise ValueError for what `run` would refuse, without loading a runtime."""
-    _prepare(config)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
+class Prepared:
     """What is known before the first runtime loads; `reference_kind` as `OutputInfo.kind`."""
 
+    config: AccuracyConfig
     manifest: "Manifest"
     images: "ImageSet"
     load_reference: Callable[[], Run]
@@ -132,7 +139,12 @@ class _Prepared:
         return "probabilities" if "probabilities" in (self.manifest.output.kind, self.reference_kind) else "logits"
 
 
-def _prepare(config: AccuracyConfig) -> _Prepared:
+def prepare(config: AccuracyConfig) -> Prepared:
+    """Find pictures and weights of a comparison, without loading a runtime.
+
+    Raises:
+        ValueError: If the artefact, the data or their classes do not fit; the message says which.
+    """
     from calibration.dataset import choose, match_classes, read_class_names
     from calibration.lists import list_labelled
     from calibration.paths import is_list
@@ -147,7 +159,8 @@ def _prepare(config: AccuracyConfig) -> _Prepared:
     indices = match_classes(images.folders, manifest.classes, read_class_names(folder))
     images = choose(images.relabel(indices), config.limit)
     load, name, kind = _find_reference(manifest, config.artefact, config.float_artefact, config.threads)
-    return _Prepared(
+    return Prepared(
+        config=config,
         manifest=manifest,
         images=images,
         load_reference=load,

@@ -1,5 +1,6 @@
 """Gather what is known of artefacts into plain values: those of a report's JSON file and of its page."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from edge_vit.findings.request import LeftOut, ReportRequest
 
 if TYPE_CHECKING:
     from converters.network import NetworkOperator
+    from edge_vit.evaluation.comparison import Prepared
     from edge_vit.findings.measured import Measured
     from edge_vit.findings.records import Records
 
@@ -30,11 +32,16 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A request whose files were opened: manifests and networks in the order of its artefacts, and their records."""
+    """A request whose files were opened: manifests and networks in the order of its artefacts, and their records.
+
+    Attributes:
+        comparisons: By file name, of those whose accuracy is to be measured.
+    """
 
     request: ReportRequest
     manifests: tuple[Manifest, ...]
     networks: "tuple[list[NetworkOperator], ...]"
+    comparisons: "Mapping[str, Prepared]"
     records: "Records"
 
 
@@ -51,11 +58,13 @@ def check(request: ReportRequest) -> Checked:
 
     manifests = tuple(load_for(path) for path in request.artefacts)
     records = load_records(request.bench, [manifest.file.sha256 for manifest in manifests])
-    for path, manifest in zip(request.artefacts, manifests, strict=True):
-        if request.data is not None and not manifest.features:
-            comparison.check(_accuracy_config(request, path))
+    comparisons = {
+        path.name: comparison.prepare(_accuracy_config(request, path))
+        for path, manifest in zip(request.artefacts, manifests, strict=True)
+        if request.data is not None and not manifest.features
+    }
     networks = tuple(read_network(path) for path in request.artefacts)
-    return Checked(request=request, manifests=manifests, networks=networks, records=records)
+    return Checked(request=request, manifests=manifests, networks=networks, comparisons=comparisons, records=records)
 
 
 def gather(checked: Checked, progress: Progress) -> Findings:
@@ -70,13 +79,14 @@ def gather(checked: Checked, progress: Progress) -> Findings:
     """
     from edge_vit.devices.results import notes
     from edge_vit.findings.agreement import agreement
+    from edge_vit.findings.measured import measure
 
     request, left_out = checked.request, _Gaps()
     artefacts: list[dict[str, Any]] = []
     measured: dict[str, Measured] = {}
     for path, manifest, network in zip(request.artefacts, checked.manifests, checked.networks, strict=True):
-        if request.data is not None and not manifest.features:
-            measured[path.name] = _measure(request, path, manifest, progress)
+        if path.name in checked.comparisons:
+            measured[path.name] = measure(checked.comparisons[path.name], functools.partial(progress, path.name))
         records = checked.records.of(manifest.file.sha256)
         artefacts.append(_artefact(path, manifest, network, records, measured.get(path.name)))
         if not artefacts[-1]["ranges"]:
@@ -119,12 +129,6 @@ def _accuracy_config(request: ReportRequest, path: Path) -> Any:
         float_artefact=request.float_artefact,
         threads=request.threads,
     )
-
-
-def _measure(request: ReportRequest, path: Path, manifest: Manifest, progress: Progress) -> "Measured":
-    from edge_vit.findings.measured import measure
-
-    return measure(_accuracy_config(request, path), manifest, lambda done, total: progress(path.name, done, total))
 
 
 def _artefact(

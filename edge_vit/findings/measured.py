@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from calibration.dataset import Batch
-    from converters.manifest import Manifest
-    from edge_vit.evaluation.comparison import AccuracyConfig
+    from edge_vit.evaluation.comparison import Prepared
 
 THUMBNAIL_SIDE = 128
 _QUALITY = 80
@@ -34,31 +33,27 @@ class Measured:
     skipped: tuple[str, ...]
 
 
-def measure(config: "AccuracyConfig", manifest: "Manifest", progress: Callable[[int, int], None]) -> Measured:
-    """Run an artefact and its float model over pictures.
-
-    Raises:
-        ValueError: If the artefact, the data or their classes do not fit; the message says which.
-    """
+def measure(ready: "Prepared", progress: Callable[[int, int], None]) -> Measured:
+    """Run an artefact and its float model over pictures; raises as `comparison.compare`."""
     from calibration.dataset import skipped_lines
-    from converters.manifest import MAX_SQNR_DB
+    from converters.manifest import storable_db
     from edge_vit.evaluation import comparison
     from edge_vit.evaluation.details import DetailsSums
     from edge_vit.evaluation.paired import proportion_interval
 
-    sums = DetailsSums(len(manifest.classes))
+    sums = DetailsSums(len(ready.manifest.classes))
     choices: dict[str, int] = {}
 
     def watch(batch: "Batch", float_shares: "np.ndarray", shares: "np.ndarray") -> None:
         sums.add(batch, float_shares, shares)
         choices.update(zip(map(str, batch.paths), shares.argmax(1).tolist(), strict=True))
 
-    result = comparison.run(config, progress, watch)
+    result = comparison.compare(ready, progress, watch)
     skipped = tuple(skipped_lines(result.skipped))
-    decibels = max(-MAX_SQNR_DB, min(MAX_SQNR_DB, result.overall.sqnr_db))
-    result = replace(result, overall=replace(result.overall, sqnr_db=decibels), skipped=())
+    overall = replace(result.overall, sqnr_db=storable_db(result.overall.sqnr_db))
+    result = replace(result, overall=overall, skipped=())
     num = result.overall.num_images
-    names = [label.name for label in manifest.classes]
+    names = [label.name for label in ready.manifest.classes]
     intervals = {
         f"{name}_interval": proportion_interval(round(getattr(result.overall, name) * num / 100), num)
         for name in ("float_top1", "artefact_top1")

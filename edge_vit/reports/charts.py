@@ -12,6 +12,7 @@ PRECISION_COLOURS = {
     "weights_only": "var(--p-weights_only)", "boundary": "var(--p-boundary)", "other": "var(--p-other)",
     "constant": "var(--p-constant)",
 }  # fmt: skip
+_SAID = {"field": "said", "type": "nominal"}  # what a pointer that rests on a mark is told
 _Y_LABELS = {"labelLimit": 260, "title": None, "ticks": False, "domain": False}
 
 
@@ -44,7 +45,7 @@ def blocks(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
             "encoding": {
                 "y": {"field": "block", "type": "nominal", "sort": order, "axis": axis},
                 "x": _quantity(field, title),
-                "description": {"field": "said", "type": "nominal"},
+                "description": _SAID,
             },
         }
         for field, title, colour, axis in (
@@ -74,7 +75,7 @@ def drops(rows: Sequence[Mapping[str, Any]]) -> str:
         },
         {
             "mark": {"type": "point", "filled": True, "size": 90, "color": SERIES[0], "opacity": 1},
-            "encoding": {"y": y, "x": _quantity("drop", title), "description": {"field": "said", "type": "nominal"}},
+            "encoding": {"y": y, "x": _quantity("drop", title), "description": _SAID},
         },
     ]
     told = [dict(r) | {"said": f"{r['name']}: {r['drop']:.2f} points, {r['low']:.2f} to {r['high']:.2f}"} for r in rows]
@@ -89,7 +90,7 @@ def by_class(classes: Sequence[Mapping[str, Any]]) -> str:
         for c in classes
         for key, model in (("float_top1", "float"), ("artefact_top1", "this file"))
     ]
-    y = {"field": "class", "type": "nominal", "sort": names, "axis": _Y_LABELS}
+    y = _names("class", names)
     x = _quantity("top1", "top-1, %") | {"scale": {"zero": False, "nice": True}}
     colour, shape = (
         {"field": "model", "type": "nominal", "scale": {"domain": ["float", "this file"], "range": both}}
@@ -105,7 +106,7 @@ def by_class(classes: Sequence[Mapping[str, Any]]) -> str:
                 "x": x,
                 "fill": colour,
                 "shape": shape,
-                "description": {"field": "said", "type": "nominal"},
+                "description": _SAID,
             },
         },
     ]
@@ -145,7 +146,7 @@ def reliability(models: Mapping[str, Mapping[str, Any]]) -> str:
             "encoding": encoding
             | {
                 "size": {"field": "pictures", "type": "quantitative", "scale": {"range": [20, 400]}, "legend": None},
-                "description": {"field": "said", "type": "nominal"},
+                "description": _SAID,
             },
         },
     ]
@@ -177,7 +178,7 @@ def ranges(found: Sequence[Mapping[str, Any]]) -> str:
                 "x": _quantity("place", "activations, from input to output"),
                 "y": _quantity("low", "range") | y,
                 "y2": {"field": "high"},
-                "description": {"field": "said", "type": "nominal"},
+                "description": _SAID,
             },
         },
     ]
@@ -194,14 +195,14 @@ def operators(counts: Mapping[str, Mapping[str, int]]) -> str:
     used = [p for p in PRECISION_COLOURS if any(row["precision"] == p for row in rows)]
     used += sorted({row["precision"] for row in rows} - set(used))
     encoding = {
-        "y": {"field": "type", "type": "nominal", "sort": "-x", "axis": _Y_LABELS},
+        "y": _names("type", "-x"),
         "x": _quantity("count", "operators"),
         "color": {
             "field": "precision",
             "type": "nominal",
             "scale": {"domain": used, "range": [PRECISION_COLOURS.get(p, "var(--p-other)") for p in used]},
         },
-        "description": {"field": "said", "type": "nominal"},
+        "description": _SAID,
     }
     layer = [{"mark": {"type": "bar", "height": {"band": 0.72}}, "encoding": encoding}]
     return draw(_over(rows, layer, height={"step": 21}), "Operators by type and precision")
@@ -227,11 +228,11 @@ def instructions(found: Sequence[Mapping[str, Any]]) -> str:
         ]
     cores = list(dict.fromkeys(row["core"] for row in rows))
     encoding = {
-        "y": {"field": "kind", "type": "nominal", "sort": "-x", "axis": _Y_LABELS},
+        "y": _names("kind", "-x"),
         "yOffset": {"field": "core", "sort": cores},
         "x": _quantity("M", "million instructions of one inference"),
         "color": {"field": "core", "type": "nominal", "scale": {"domain": cores, "range": list(SERIES[: len(cores)])}},
-        "description": {"field": "said", "type": "nominal"},
+        "description": _SAID,
     }
     layer = [{"mark": {"type": "bar"}, "encoding": encoding}]
     return draw(_over(rows, layer, height={"step": 12 * len(cores) + 8, "for": "position"}), "Instructions by operator")
@@ -280,8 +281,8 @@ def _over(rows: Sequence[Mapping[str, Any]], layer: Sequence[Mapping[str, Any]],
     return {"data": {"values": list(rows)}, "width": WIDTH, **size, "layer": list(layer)}
 
 
-def _names(field: str) -> dict[str, Any]:
-    return {"field": field, "type": "nominal", "sort": None, "axis": _Y_LABELS}
+def _names(field: str, sort: str | Sequence[str] | None = None) -> dict[str, Any]:
+    return {"field": field, "type": "nominal", "sort": sort, "axis": _Y_LABELS}
 
 
 def _quantity(field: str, title: str) -> dict[str, Any]:

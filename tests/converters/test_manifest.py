@@ -181,3 +181,9 @@ def test_checksum_of_a_folder_sees_names_and_bytes(tmp_path):
     assert m.describe_file(package) == first
     (package / "Data" / "weights").write_bytes(b"1235")
     assert m.sha256_file(package) != first.sha256
+
+
+@pytest.mark.parametrize(("found", "stored"), [(math.inf, 200.0), (-math.inf, -200.0), (20.5, 20.5)])
+def test_decibels_that_json_can_hold(found, stored):
+    assert m.storable_db(found) == stored
+    assert math.isnan(m.storable_db(math.nan)), "no number is no agreement"

@@ -75,6 +75,18 @@ class Program:
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
 
+    def producers(self) -> dict[str, Operation]:
+        """Return who gives each value, by the value's name."""
+        return {output.name: operation for operation in self.operations for output in operation.outputs}
+
+    def readers(self) -> dict[str, list[Operation]]:
+        """Return who reads each value, by the value's name; one that nobody reads is left out."""
+        found: dict[str, list[Operation]] = {}
+        for operation in self.operations:
+            for name in operation.reads():
+                found.setdefault(name, []).append(operation)
+        return found
+
 
 def read_program(path: str | Path) -> Program:
     """Read the ML program of an .mlpackage or .mlmodel; of several functions, the default one.
