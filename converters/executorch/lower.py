@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from converters.checksum import sha256_file
+from converters.decompose import shared_provenance
 from converters.executorch.clean_up import cancelled_turns
 from converters.executorch.inspect import PteInspection, inspect_lowered
 from converters.passes.clamps import drop_implied_clamps_
@@ -133,7 +134,7 @@ def _lower(
     from torch._export.verifier import SpecViolationError
 
     shortcuts = contextlib.ExitStack()
-    for context in (quiet(logging.NOTSET), _shared_provenance(), _needed_decompositions(), cancelled_turns()):
+    for context in (quiet(logging.NOTSET), shared_provenance(), _needed_decompositions(), cancelled_turns()):
         shortcuts.enter_context(context)
     with shortcuts, _refusals() as reasons:
         exported = torch.export.export(graph, inputs)
@@ -238,21 +239,6 @@ def _refusals() -> Iterator[dict[str, str]]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
-
-
-@contextlib.contextmanager
-def _shared_provenance() -> Iterator[None]:
-    """Let nodes share the record of where they came from, which torch copies, ever longer, at each of thirty passes.
-
-    Nobody changes these records. Copying them takes a quarter of the time of lowering.
-    """
-    from torch.fx.traceback import NodeSource
-
-    NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        del NodeSource.__deepcopy__  # type: ignore[attr-defined]
 
 
 def _lacks_copy(schema: Any) -> bool:

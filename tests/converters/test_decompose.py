@@ -129,6 +129,15 @@ def test_any_batch_is_traced_whole(traced) -> None:
     assert program.module()(torch.ones(7, 3)).shape == (7, 2)
 
 
+@pytest.mark.needs_tflite
+def test_litert_torch_decomposes_operator_by_operator(small_qdq, small_example, tmp_path, traced) -> None:
+    """A release of litert-torch or torch that goes another way would make conversions slow and say nothing."""
+    from converters.tflite.lower import TFLiteOptions, convert
+
+    convert(small_qdq, small_example, tmp_path / "small.tflite", options=TFLiteOptions())
+    assert traced and not any(program.graph_signature.parameters for program in traced)
+
+
 def test_torch_is_as_it_was_afterwards() -> None:
     export, decompose = torch.export.export, ExportedProgram.run_decompositions
     with pytest.raises(ZeroDivisionError), local_decompositions(), shared_provenance():
