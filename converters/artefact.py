@@ -14,6 +14,7 @@ RUNNERS = {
     ".tflite": "converters.tflite.run:load",
     ".pte": "converters.executorch.run:load",
     ".mlpackage": "converters.coreml.run:load",
+    ".onnx": "converters.onnx.run:load",
 }
 
 

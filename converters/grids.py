@@ -20,6 +20,7 @@ READERS = {
     ".tflite": "converters.tflite.grids:read",
     ".pte": "converters.executorch.grids:read",
     ".mlpackage": "converters.coreml.grids:read",
+    ".onnx": "converters.onnx.grids:read",
 }
 
 

@@ -150,7 +150,7 @@ class Manifest:
 
     model: str
     precision: Literal["fp32", "fp16", "int8_ptq", "int8_qat"]
-    target: Literal["tflite", "executorch", "coreml"]
+    target: Literal["tflite", "executorch", "coreml", "onnx"]
     backend: str
     weights: WeightsInfo
     classes: tuple[ClassLabel, ...]

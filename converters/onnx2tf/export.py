@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from converters.onnx.export import export_program, reason_of, require_exporter
 from converters.passes.graph import add_constant_, finish_, get_tensor, is_dequantize, is_quantize, owned_graph
 from converters.quiet import quiet
 
@@ -47,26 +48,14 @@ def export_onnx(model: nn.Module, example_inputs: tuple[Tensor, ...], path: Path
         ValueError: If the module is in training mode, or an operator has no ONNX form.
         ImportError: If the exporter's packages are missing; the message names the extra.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as e:
-        raise ImportError(
-            f"writing ONNX needs a package that is not installed ({e.name}); run: pip install 'edge_vit[onnx]'",
-            name=e.name,
-        ) from e
+    require_exporter()
     try:
         with quiet(), torch.no_grad():
             graph = owned_graph(model, example_inputs)
             weight_scales = take_off_pairs_(graph)
-            exported = torch.export.export(graph, example_inputs)
-            program = torch.onnx.export(
-                exported, example_inputs, dynamo=True, verbose=False, input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
-            )  # fmt: skip
+        program = export_program(graph, example_inputs, INPUT_NAME, (OUTPUT_NAME,))
     except torch.onnx.OnnxExporterError as e:
-        raise ValueError(f"this model has no ONNX form: {_reason(e)}") from e
-    assert program is not None and program.exported_program is not None
+        raise ValueError(f"this model has no ONNX form: {reason_of(e)}") from e
     program.save(str(path))
     return OnnxExport(path=path, grids=_marked(program.exported_program.graph), weight_scales=weight_scales)
 
@@ -125,11 +114,3 @@ def _marked(graph: torch.fx.Graph) -> dict[str, tuple[float, int]]:
             name = INPUT_NAME if node.op == "placeholder" else OUTPUT_NAME if node.name in outputs else node.name
             last[mark[0]] = (name, mark[1], mark[2])
     return {name: (scale, zero_point) for name, scale, zero_point in last.values()}
-
-
-def _reason(error: BaseException) -> str:
-    """Return the innermost cause's first line; the outer ones tell how to report a bug."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

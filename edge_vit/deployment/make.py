@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_vit.deployment.checks import choose_labels, choose_weights, list_pictures
 from edge_vit.deployment.labels import check_count, name_classes
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResult
-from edge_vit.deployment.sizes import check_tflite_size
+from edge_vit.deployment.sizes import check_size
 from edge_vit.deployment.targets import ALL, check_installed
 from edge_vit.quantization.packages import check_torchao
 
@@ -100,8 +100,9 @@ def _prepare(
         float_model = replace(float_model, classes=name_classes(float_model.classes, labels))
     for note in float_model.notes:
         say(note)
-    if config.precision != "int8" and "tflite" in dict(config.backends()):
-        check_tflite_size(config.model, num_constants(float_model.module))
+    if config.precision != "int8":
+        for target, _ in config.backends():
+            check_size(target, config.model, num_constants(float_model.module))
     calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
     quantized = None
     if config.precision == "int8":

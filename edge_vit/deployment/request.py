@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edge_vit.deployment.sizes import LARGE_VARIANTS, check_tflite_size
+from edge_vit.deployment.sizes import LARGE_VARIANTS, check_size
 from edge_vit.deployment.targets import Output, Precision, find_backends
 from edge_vit.models.limits import Resolution
 from edge_vit.models.names import check_name, check_resolution
@@ -56,8 +56,9 @@ class ConvertConfig:
         for name in ("calib_images", "data_images", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is not allowed; use 1 or more")
-        if "tflite" in targets and self.precision != "int8":
-            check_tflite_size(self.model, LARGE_VARIANTS.get(self.model, 0))
+        if self.precision != "int8":
+            for target in targets:
+                check_size(target, self.model, LARGE_VARIANTS.get(self.model, 0))
         if self.batch > 1 and "coreml" in targets:
             raise ValueError(
                 f"--batch {self.batch} is not for coreml: an image input takes one picture; leave --batch out, and "
@@ -73,6 +74,8 @@ class ConvertConfig:
             raise ValueError(f"--etrecord is ExecuTorch's; {self.target} writes none")
         if self.android is not None and targets == ["coreml"]:
             raise ValueError("--android takes what Android runs, tflite or executorch; coreml is for Apple's systems")
+        if self.android is not None and targets == ["onnx"]:
+            raise ValueError("--android takes what the app runs, tflite or executorch; it has no ONNX Runtime")
 
     def _check_features(self) -> None:
         asked = {

@@ -87,6 +87,17 @@ def _coreml(request: Request) -> Any:
     )
 
 
+def _onnx(request: Request) -> Any:
+    from converters.onnx.lower import OnnxOptions
+
+    return OnnxOptions(
+        half_precision=request.precision == "fp16",
+        outputs=request.outputs,
+        card=request.card,
+        facts=request.facts,
+    )
+
+
 # (target, backend) -> how. A target's first backend is its default.
 TARGETS: dict[tuple[str, str], TargetSpec] = {
     ("tflite", "litert-torch"): TargetSpec(
@@ -120,6 +131,14 @@ TARGETS: dict[tuple[str, str], TargetSpec] = {
         suffix=".mlpackage",
         precisions=("fp32", "fp16", "int8"),
         options=_coreml,
+    ),
+    ("onnx", "torch"): TargetSpec(
+        module="converters.onnx.lower",
+        extra="onnx",
+        packages=("onnx", "onnxscript", "onnxruntime"),
+        suffix=".onnx",
+        precisions=("fp32", "fp16", "int8"),
+        options=_onnx,
     ),
 }
 
