@@ -17,6 +17,8 @@ RUNNERS = {
     ".onnx": "converters.onnx.run:load",
 }
 
+_FREE_BATCH = 32  # at once, where the file leaves it open
+
 
 class Artefact:
     """An opened artefact: its manifest, and `run`."""
@@ -38,13 +40,13 @@ class Artefact:
         if images.dtype != np.uint8 or images.shape[1:] != (info.height, info.width, 3):
             expected = f"uint8 (B, {info.height}, {info.width}, 3)"
             raise ValueError(f"images are {images.dtype} {images.shape}; {self.manifest.file.name} takes {expected}")
-        step = info.shape[0]
-        rest = -len(images) % step  # a fixed batch is filled up with copies of the last picture
+        step = _FREE_BATCH if info.free_batch else info.shape[0]
+        rest = 0 if info.free_batch else -len(images) % step  # filled up with copies of the last picture
         inputs = to_input(np.concatenate([images, images[-1:].repeat(rest, 0)]) if rest else images, info)
         classes = len(self.manifest.classes)
         outputs = [np.zeros((0, classes))]
         for start in range(0, len(inputs), step):
-            outputs.append(self._checked_call(inputs[start : start + step]).reshape(step, classes))
+            outputs.append(self._checked_call(inputs[start : start + step]).reshape(-1, classes))
         return np.concatenate(outputs)[: len(images)].astype(np.float32)
 
     def _checked_call(self, inputs: np.ndarray) -> np.ndarray:

@@ -42,8 +42,8 @@ class InputInfo:
     """What to feed. `normalization` says who applies mean and std: the file itself ("inside") or the caller.
 
     `resize` is the length of the shorter side before the centre crop, of a rectangle that of the box which the picture
-    covers, see calibration/preprocess.py. `takes` says in
-    words what a program hands over, how many pictures at once, and what system that needs.
+    covers, see calibration/preprocess.py. `takes` says in words what a program hands over, how many pictures at once,
+    and what system that needs. With `free_batch` (left out where it is false) the first axis of `shape` may be any.
     """
 
     name: str
@@ -59,6 +59,7 @@ class InputInfo:
     std: tuple[float, float, float]
     normalization: Literal["inside", "caller"]
     takes: str = field(default="", metadata=_MAY_BE_ABSENT)
+    free_batch: bool = field(default=False, metadata=_MAY_BE_ABSENT)
 
     def __post_init__(self) -> None:
         channels = 3 if self.layout == "NHWC" else 1
@@ -180,7 +181,10 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the manifest as indented JSON text."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        data = asdict(self)
+        if not self.input.free_batch:
+            del data["input"]["free_batch"]
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":

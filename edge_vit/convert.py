@@ -14,7 +14,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES, NUM_COMPARED_PICTURES, ConvertConfig, ConvertResult
+from edge_vit.deployment.request import (
+    FREE,
+    NUM_CALIBRATION_PICTURES,
+    NUM_COMPARED_PICTURES,
+    ConvertConfig,
+    ConvertResult,
+)
 from edge_vit.deployment.targets import ALL, backends_of, target_names
 from edge_vit.models.names import size_of
 from edge_vit.models.sources import CHOICES
@@ -60,13 +66,24 @@ def build_parser() -> argparse.ArgumentParser:
         "--features", action="store_true", help="the stages' maps in place of classes, for detectors and segmenters"
     )
     parser.add_argument("--resolution", metavar="R|HxW", help="input side in pixels, or both; default: as trained")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures at once (%(default)s)")
+    parser.add_argument(
+        "--batch", type=_batch, default=1, metavar="N", help=f"pictures at once (%(default)s); {FREE}: any, onnx alone"
+    )
     parser.add_argument("--output-dir", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
     parser.add_argument("--explain", action="store_true", help="show in which layers int8 loses accuracy")
     parser.add_argument("--json", action="store_true", help="print the manifest; with --target all, the comparison")
     _add_picture_arguments(parser)
     _add_target_arguments(parser)
     return parser
+
+
+def _batch(text: str) -> int | str:
+    if text == FREE:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}; give a number, or {FREE}") from None
 
 
 def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
@@ -182,7 +199,7 @@ def _lines(converted: "ConvertedSet", as_json: bool) -> list[str]:
     """Return what is printed: the manifest or the summary of one file; of several also how they compare."""
     if converted.agreement is None:
         if as_json and len(converted.results) > 1:  # backbones, which are not compared
-            return [json.dumps([dataclasses.asdict(r.manifest) for r in converted.results], indent=2, allow_nan=False)]
+            return [json.dumps([json.loads(r.manifest.to_json()) for r in converted.results], indent=2)]
         results = converted.results
         return [results[0].manifest.to_json()] if as_json else [line for one in results for line in report(one)]
     if as_json:

@@ -1,5 +1,7 @@
 """Fixtures that several folders share."""
 
+import importlib.util
+
 import pytest
 
 pytest_plugins = ["emulated_devices", "made_up_models"]
@@ -8,7 +10,10 @@ COREML_LEAVES_FOLDERS = "ignore:Implicitly cleaning up:ResourceWarning"
 
 
 def pytest_collection_modifyitems(items):
+    has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
     for item in items:
+        if item.get_closest_marker("needs_onnx") and not has_onnx:
+            item.add_marker(pytest.mark.skip(reason="needs edge_vit[onnx]"))
         if item.get_closest_marker("needs_coreml"):
             item.add_marker(pytest.mark.filterwarnings(COREML_LEAVES_FOLDERS))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from converters.passes.graph import free_batch
 from converters.quiet import quiet
 
 
@@ -40,7 +41,7 @@ def export_program(
     Raises:
         torch.onnx.OnnxExporterError: If an operator has no ONNX form; `reason_of` says which.
     """
-    shapes = ({0: torch.export.Dim("batch", min=2, max=4096)},) if is_free_batch else None
+    shapes = free_batch() if is_free_batch else None
     with quiet(), torch.no_grad():
         exported = torch.export.export(graph, example_inputs, dynamic_shapes=shapes)
         program = torch.onnx.export(

@@ -82,7 +82,7 @@ def convert(
     """
     require_exporter()
     with quiet():  # copying a graph warns about torch's own classes
-        graph = owned_graph(model, example_inputs)
+        graph = owned_graph(model, example_inputs, is_free_batch=options.is_free_batch)
     is_quantized = is_qdq_graph(graph)
     if is_quantized and options.half_precision:
         raise ValueError("a quantized graph has int8 weights; half_precision is for float graphs")
@@ -92,7 +92,7 @@ def convert(
     precision = "int8" if is_quantized else "fp16" if options.half_precision else "fp32"
     with written_whole(output_path) as temporary:
         temporary.write_bytes(written.model.SerializeToString(deterministic=True))
-        _check(temporary, model, example_inputs[0], MIN_SQNR_DB[precision])
+        _check(temporary, model, example_inputs[0], MIN_SQNR_DB[precision], options.is_free_batch)
     inspection = inspect(output_path)
     return ConversionResult(
         target="onnx",
@@ -100,7 +100,7 @@ def convert(
         num_bytes=output_path.stat().st_size,
         sha256=sha256_file(output_path),
         precision=precision,
-        input_shape=tuple(example_inputs[0].shape),
+        input_shape=(1 if options.is_free_batch else example_inputs[0].shape[0], *example_inputs[0].shape[1:]),
         delegated_nodes=inspection.total - len(inspection.slow_path),
         total_nodes=inspection.total,
         tool_versions={name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -165,13 +165,16 @@ def _describe_(graph: OnnxGraph, options: OnnxOptions) -> None:
     helper.set_model_props(model, said)
 
 
-def _check(path: Path, model: nn.Module, example: Tensor, min_sqnr_db: float) -> None:
-    """Run the file on seeded pixels and compare with torch."""
+def _check(path: Path, model: nn.Module, example: Tensor, min_sqnr_db: float, is_free_batch: bool) -> None:
+    """Run the file on seeded pixels and compare with torch; where it takes any number of them, also on one alone."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, tuple(example.shape), generator=generator).to(torch.uint8)
-    outputs = load_all(path, 1)(pixels.numpy())
+    call = load_all(path, 1)
+    outputs = call(pixels.numpy())
     with torch.no_grad():
         expected = model(pixels.float())
     wanted = (expected,) if isinstance(expected, Tensor) else tuple(expected)
     for found, one in zip(outputs, wanted, strict=True):
         require_sqnr(".onnx", one.numpy(), found, min_sqnr_db)
+    for found, one in zip(call(pixels[:1].numpy()) if is_free_batch else (), wanted, strict=is_free_batch):
+        require_sqnr(".onnx", one[:1].numpy(), found, min_sqnr_db)

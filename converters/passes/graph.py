@@ -17,6 +17,11 @@ QUANTIZE = ("quantized_decomposed.quantize_per_tensor.default", "quantized_decom
 DEQUANTIZE = tuple(name.replace(".quantize", ".dequantize") for name in QUANTIZE)
 
 
+def free_batch() -> tuple[dict[int, Any]]:
+    """Return torch.export's word for one input whose first axis has any size from 2 up, and in files any at all."""
+    return ({0: torch.export.Dim("batch", min=2, max=4096)},)
+
+
 def is_quantize(node: Any) -> bool:
     return isinstance(node, Node) and str(node.target) in QUANTIZE
 
@@ -40,8 +45,11 @@ def check_eval_mode(model: nn.Module) -> None:
         raise ValueError("the model is in training mode; call eval() and fuse() first")
 
 
-def owned_graph(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> GraphModule:
+def owned_graph(model: nn.Module, example_inputs: tuple[Tensor, ...], *, is_free_batch: bool = False) -> GraphModule:
     """Return an exported graph of `model` that may be changed without changing `model`.
+
+    Args:
+        is_free_batch: Let the first axis of a module's input have any size; a graph stays as it was exported.
 
     Raises:
         ValueError: If the module is in training mode.
@@ -50,7 +58,8 @@ def owned_graph(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> GraphMo
     if isinstance(model, GraphModule):
         graph = copy.deepcopy(model)
     else:
-        exported = torch.export.export(copy.deepcopy(model), example_inputs).module()
+        shapes = free_batch() if is_free_batch else None
+        exported = torch.export.export(copy.deepcopy(model), example_inputs, dynamic_shapes=shapes).module()
         assert isinstance(exported, GraphModule)
         graph = exported
     for node in [n for n in graph.graph.nodes if n.op == "call_module" and n.target == "_guards_fn"]:

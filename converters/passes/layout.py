@@ -30,7 +30,8 @@ def average_over_planes_(graph: GraphModule) -> int:
                 x = _move_(graph, ATEN.permute.default, x, [0, 3, 1, 2])
             mean = graph.graph.call_function(ATEN.mean.dim, (x, [2, 3], True))
             last = requantize_(graph, mean, node)
-            replacement = graph.graph.call_function(ATEN.view.default, (last, list(result)))
+            batch = result[0] if isinstance(result[0], int) else -1
+            replacement = graph.graph.call_function(ATEN.view.default, (last, [batch, *result[1:]]))
         node.replace_all_uses_with(replacement)
         graph.graph.erase_node(node)
         changed += 1

@@ -93,8 +93,9 @@ def _prepare(
 
     say(f"{config.model}: {source.label}")
     float_model = build_float(
-        config.model, source, config.resolution, features_only=config.features, batch=config.batch
-    )
+        config.model, source, config.resolution, features_only=config.features,
+        batch=1 if config.is_free_batch else config.pictures_at_once,
+    )  # fmt: skip
     if config.labels is not None:
         check_count(labels, len(float_model.classes), config.labels)
         float_model = replace(float_model, classes=name_classes(float_model.classes, labels))
@@ -106,10 +107,13 @@ def _prepare(
     calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
     quantized = None
     if config.precision == "int8":
-        quantized = quantize(float_model, calibration, config.calib_method, say, config.batch)
+        quantized = quantize(
+            float_model, calibration, config.calib_method, say,
+            batch=config.pictures_at_once, is_free_batch=config.is_free_batch,
+        )  # fmt: skip
     return make_lowerable(
         config.model, config.precision, source, float_model, quantized, calibration, pictures,
-        output=config.output, batch=config.batch,
+        output=config.output, batch=config.pictures_at_once, is_free_batch=config.is_free_batch,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NUM_CALIBRATION_PICTURES = 128
 NUM_COMPARED_PICTURES = 2000
+FREE = "free"  # batch: any number of pictures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ class ConvertConfig:
     data: Path | None = None
     data_images: int = NUM_COMPARED_PICTURES
     resolution: Resolution | None = None
-    batch: int = 1
+    batch: int | Literal["free"] = 1
     output: Output = "logits"
     features: bool = False
     float_between: Literal["fp16", "fp32"] = "fp16"
@@ -54,17 +55,23 @@ class ConvertConfig:
             check_resolution(self.model, self.resolution)
         targets = [target for target, _ in self.backends()]
         for name in ("calib_images", "data_images", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not allowed; use 1 or more")
+            value = getattr(self, name)
+            if value != FREE and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} {value} is not allowed; use 1 or more")
         if self.precision != "int8":
             for target in targets:
                 check_size(target, self.model, LARGE_VARIANTS.get(self.model, 0))
-        if self.batch > 1 and "coreml" in targets:
+        fixed = {"tflite": "its input cannot be resized", "executorch": "it is lowered for one shape"}
+        if self.batch == FREE and (wrong := [target for target in targets if target in fixed]):
+            raise ValueError(
+                f"--batch free is not for {wrong[0]}: {fixed[wrong[0]]}; give a number, or use --target onnx"
+            )
+        if self.batch != 1 and "coreml" in targets:
             raise ValueError(
                 f"--batch {self.batch} is not for coreml: an image input takes one picture; leave --batch out, and "
                 "hand several to MLModel.predictions at once"
             )
-        if self.android is not None and self.batch > 1:
+        if self.android is not None and self.batch != 1:
             raise ValueError(f"--batch {self.batch} is not for the app, which classifies one picture at a time")
         if self.features:
             self._check_features()
@@ -88,6 +95,15 @@ class ConvertConfig:
             raise ValueError(f"--features gives no classes and does not go with {wrong[0]}; leave one of them out")
         if self.backend == "onnx2tf":
             raise ValueError("--features needs the backend litert-torch; leave --backend onnx2tf out")
+
+    @property
+    def is_free_batch(self) -> bool:
+        return self.batch == FREE
+
+    @property
+    def pictures_at_once(self) -> int:
+        """How many a graph is exported with; two where it leaves open how many it takes."""
+        return 2 if isinstance(self.batch, str) else self.batch
 
     def backends(self) -> tuple[tuple[str, str], ...]:
         """Return the keys of TARGETS that are asked for."""

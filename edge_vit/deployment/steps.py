@@ -43,6 +43,7 @@ class Lowerable:
         kind: What each file gives, and the names of its `outputs`.
         float_module: The float model, giving that.
         graph: What is lowered: pixels (batch, H, W, 3), float, 0 to 255, to (batch, classes).
+        is_free_batch: Files leave open how many pictures they take; the graph then takes two or more.
         float_outputs, graph_outputs: What these two say to the pictures, output by output.
     """
 
@@ -61,6 +62,7 @@ class Lowerable:
     float_outputs: tuple[np.ndarray, ...]
     graph_outputs: tuple[np.ndarray, ...]
     batch: int = 1
+    is_free_batch: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +76,18 @@ class Converted:
 
 
 def quantize(
-    float_model: FloatModel, calibration: Pictures | None, method: RangeMethod, say: Say, batch: int = 1
+    float_model: FloatModel,
+    calibration: Pictures | None,
+    method: RangeMethod,
+    say: Say,
+    *,
+    batch: int = 1,
+    is_free_batch: bool = False,
 ) -> QuantizedModel:
     """Make the int8 graph, with the ranges of a quantized checkpoint or of calibration pictures.
+
+    Args:
+        batch, is_free_batch: As in `build_quantized`.
 
     Raises:
         ValueError: If there are neither.
@@ -86,7 +97,7 @@ def quantize(
     elif calibration is not None:
         say(f"calibrating on {calibration.description}")
     batches = None if calibration is None else pixel_batches(calibration.pixels, batch)
-    return build_quantized(float_model, batches, method, batch)
+    return build_quantized(float_model, batches, method, batch, is_free_batch=is_free_batch)
 
 
 def make_lowerable(
@@ -100,6 +111,7 @@ def make_lowerable(
     *,
     output: Output = "logits",
     batch: int = 1,
+    is_free_batch: bool = False,
 ) -> Lowerable:
     """Bring together what every target needs; `calibration` are the pictures that ranges were chosen from, if any."""
     module: nn.Module = float_model.module
@@ -130,6 +142,7 @@ def make_lowerable(
         float_outputs=float_outputs,
         graph_outputs=float_outputs if quantized is None else run_outputs(graph, pictures.pixels, batch),
         batch=batch,
+        is_free_batch=is_free_batch,
     )
 
 
@@ -167,6 +180,7 @@ def convert_one(
         facts=_facts(model.float_model.preprocess) | {"output_kind": model.kind},
         float_between=float_between,
         etrecord=etrecord,
+        is_free_batch=model.is_free_batch,
     )
     inputs = (torch.zeros(model.batch, *model.float_model.preprocess.size, 3),)
     result = converter.convert(model.graph, inputs, path, options=spec.options(request))
@@ -224,7 +238,7 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
     """Describe a written file before it is verified."""
     is_backbone = model.kind == "features"
     classes = () if is_backbone else _labels(model.float_model)
-    shape = (model.batch, *model.float_outputs[-1].shape[1:])
+    shape = (result.input_shape[0], *model.float_outputs[-1].shape[1:])
     return Manifest(
         model=model.name,
         precision=model.precision if model.quantized is None else model.quantized.precision,  # type: ignore[arg-type]
@@ -232,7 +246,7 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         backend=backend,
         weights=model.weights,
         classes=classes,
-        input=_input_info(model.float_model, result),
+        input=_input_info(model, result),
         output=manifests.OutputInfo(name=model.outputs[-1], shape=shape, dtype="float32", kind=model.kind),
         file=manifests.describe_file(result.path),
         operators=result.details["operators"],
@@ -243,35 +257,40 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         quantization=model.quantization,
         tool_versions=result.tool_versions,
         command=command,
-        features=_maps(model),
+        features=_maps(model, result.input_shape[0]),
     )
 
 
-def _maps(model: Lowerable) -> tuple[manifests.FeatureMap, ...]:
+def _maps(model: Lowerable, batch: int) -> tuple[manifests.FeatureMap, ...]:
     if model.kind != "features":
         return ()
     entries = zip(model.outputs, model.float_outputs, model.float_model.features, strict=True)
     return tuple(
         manifests.FeatureMap(
-            name=name, shape=(model.batch, *values.shape[1:]), layout="NCHW", dtype="float32",
+            name=name, shape=(batch, *values.shape[1:]), layout="NCHW", dtype="float32",
             channels=info.channels, stride=info.stride, sqnr_db=None,
         )
         for name, values, info in entries
     )  # fmt: skip
 
 
-def _input_info(float_model: FloatModel, result: ConversionResult) -> manifests.InputInfo:
-    preprocess = float_model.preprocess
+def _input_info(model: Lowerable, result: ConversionResult) -> manifests.InputInfo:
+    preprocess, shape = model.float_model.preprocess, list[int | str](result.input_shape)
+    if model.is_free_batch:
+        shape[0] = "any"
     dtype = result.details.get("input_dtype", "uint8")
-    tensor = f"a tensor of RGB pixels, {dtype} NHWC {list(result.input_shape)}"
+    tensor = f"a tensor of RGB pixels, {dtype} NHWC [{', '.join(map(str, shape))}]"
     return manifests.InputInfo(
         name=result.details.get("input_name", "pixels"), layout="NHWC", shape=result.input_shape,
         dtype=dtype, value_range=result.details.get("input_range", (0.0, 255.0)),
         color="RGB", resize=preprocess.resize, interpolation=preprocess.interpolation, crop_pct=preprocess.crop_pct,
         mean=preprocess.mean, std=preprocess.std, normalization="inside",
-        takes=f"{_count(result.input_shape[0])} at a time: {result.details.get('takes', tensor)}",
+        free_batch=model.is_free_batch,
+        takes=f"{_count(shape[0])} at a time: {result.details.get('takes', tensor)}",
     )  # fmt: skip
 
 
-def _count(pictures: int) -> str:
+def _count(pictures: int | str) -> str:
+    if pictures == "any":
+        return "any number of pictures"
     return "one picture" if pictures == 1 else f"{pictures} pictures"

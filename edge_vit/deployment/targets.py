@@ -27,6 +27,7 @@ class Request:
         facts: How a picture becomes an input, for files that can carry it: name -> text, number, or several of these.
         float_between: In which precision Core ML computes between the integers.
         etrecord: Where ExecuTorch is to leave its ETRecord.
+        is_free_batch: Take any number of pictures at once, where the format can.
     """
 
     precision: Precision
@@ -35,6 +36,7 @@ class Request:
     facts: Mapping[str, Any] = field(default_factory=dict)
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
+    is_free_batch: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +94,7 @@ def _onnx(request: Request) -> Any:
 
     return OnnxOptions(
         half_precision=request.precision == "fp16",
+        is_free_batch=request.is_free_batch,
         outputs=request.outputs,
         card=request.card,
         facts=request.facts,

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from converters.passes.graph import free_batch
+
 ATEN = torch.ops.aten
 
 # Operators that move values without changing them: what goes in and what comes out share one range.
@@ -27,11 +29,11 @@ def export_graph(model: nn.Module, example: Tensor, dynamic_batch: bool = False)
     Args:
         model: Takes one tensor, returns one.
         example: Its input; batch one for conversion.
-        dynamic_batch: Let axis 0 vary from 2 up, for training.
+        dynamic_batch: Let axis 0 vary from 2 up: for training, and for files that leave it open.
     """
     if model.training:
         raise ValueError("the model is in training mode; call eval() and fuse() first")
-    shapes = ({0: torch.export.Dim("batch", min=2, max=4096)},) if dynamic_batch else None
+    shapes = free_batch() if dynamic_batch else None
     # A copy, because rewrites change weights and an exported graph shares them with its model.
     exported = torch.export.export(copy.deepcopy(model), (example,), dynamic_shapes=shapes).module()
     assert isinstance(exported, GraphModule)

@@ -127,13 +127,19 @@ def build_float(
 
 
 def build_quantized(
-    float_model: FloatModel, batches: Iterable[Tensor] | None, method: RangeMethod = "mse", batch: int = 1
+    float_model: FloatModel,
+    batches: Iterable[Tensor] | None,
+    method: RangeMethod = "mse",
+    batch: int = 1,
+    *,
+    is_free_batch: bool = False,
 ) -> QuantizedModel:
     """Make the qdq graph: from a quantized checkpoint, or from float weights and calibration pixels.
 
     Args:
         batches: Pixels (batch, H, W, 3), float; needed for float weights, ignored for a quantized checkpoint.
         batch: How many pictures the graph takes at once.
+        is_free_batch: It takes any number from two up; `batch` is two then.
 
     Raises:
         ValueError: If ranges are neither stored nor can be calibrated.
@@ -141,7 +147,7 @@ def build_quantized(
     integers = float_model.integers
     if integers is None and batches is None:
         raise no_ranges(float_model.weights)
-    graph = export_graph(float_model.module, torch.zeros(batch, *float_model.preprocess.size, 3))
+    graph = export_graph(float_model.module, torch.zeros(batch, *float_model.preprocess.size, 3), is_free_batch)
     plan = make_plan(graph)
     summary: dict[str, Any] = {
         "weights": "int8, symmetric, one scale an output channel",

@@ -61,6 +61,15 @@ def test_any_number_of_pictures_runs(batch, count):
     np.testing.assert_array_equal(logits[:, 0], IMAGES[:count].astype(int).sum((1, 2, 3)))
 
 
+def test_a_free_batch_takes_all_pictures_at_once():
+    seen = []
+    one = artefact(1)
+    manifest = dataclasses.replace(one.manifest, input=dataclasses.replace(one.manifest.input, free_batch=True))
+    free = Artefact(manifest, lambda x: seen.append(len(x)) or np.zeros((len(x), 2)))
+    assert free.run(IMAGES).shape == (3, 2) and free.run(IMAGES.repeat(20, 0)).shape == (60, 2)
+    assert seen == [3, 32, 28]
+
+
 def test_wrong_pictures_are_refused():
     with pytest.raises(ValueError, match=r"images are float32 .*; sum\.tflite takes uint8 \(B, 4, 4, 3\)"):
         artefact(1).run(IMAGES.astype(np.float32))
@@ -69,8 +78,8 @@ def test_wrong_pictures_are_refused():
 
 
 def test_unknown_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"model\.onnx: no runtime here runs '\.onnx' files; known are .*\.tflite"):
-        open_artefact(tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=r"model\.engine: no runtime here runs '\.engine' files; known are .*\.tflite"):
+        open_artefact(tmp_path / "model.engine")
     with pytest.raises(ValueError, match=r"model\.tflite: no such artefact"):
         open_artefact(tmp_path / "model.tflite")
     with pytest.raises(ValueError, match="threads 0 is not allowed"):

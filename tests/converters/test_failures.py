@@ -17,8 +17,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDKs
 ]
 PACKAGES = {"converters.tflite.lower": "litert_torch", "converters.executorch.lower": "executorch.exir",
-            "converters.coreml.lower": "coremltools"}  # fmt: skip
-BACKENDS = [backend for backend, spec in TARGETS.items() if spec.module in PACKAGES]
+            "converters.coreml.lower": "coremltools", "converters.onnx.lower": "onnxscript"}  # fmt: skip
+BACKENDS = [
+    pytest.param(backend, marks=pytest.mark.needs_onnx if backend[0] == "onnx" else (), id=backend[0])
+    for backend, spec in TARGETS.items()
+    if spec.module in PACKAGES
+]
 
 
 class Eigenvalues(nn.Module):
@@ -35,7 +39,7 @@ def convert(backend: tuple[str, str], model: nn.Module, folder: Path) -> None:
     importlib.import_module(spec.module).convert(model, example, folder / f"m{spec.suffix}", options=options)
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend[0])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_missing_package_names_the_extra(
     backend: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,14 +49,14 @@ def test_missing_package_names_the_extra(
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend[0])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_unknown_operator_is_named(backend: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no lowering for this model: .*eig"):
         convert(backend, Eigenvalues().eval(), tmp_path)
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend[0])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_training_mode_is_refused(backend: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the model is in training mode; call eval\(\) and fuse\(\) first"):
         convert(backend, nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).train(), tmp_path)

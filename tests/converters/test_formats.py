@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.needs_coreml,
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDKs
 ]
-TARGETS = ("tflite", "executorch", "coreml")
+TARGETS = ("tflite", "executorch", "coreml", pytest.param("onnx", marks=pytest.mark.needs_onnx))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The integers of one graph, read back from three formats: all equal, and a changed one is noticed and named."""
+"""The integers of one graph, read back from every format: all equal, and a changed one is noticed and named."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +20,8 @@ pytestmark = [
     pytest.mark.needs_coreml,
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDKs
 ]
+
+KINDS = [".tflite", ".pte", ".mlpackage", pytest.param(".onnx", marks=pytest.mark.needs_onnx)]
 
 
 class Gated(nn.Module):
@@ -76,7 +78,7 @@ def write(kind: str, graph: GraphModule, example: tuple[Tensor, ...], folder: Pa
     return path
 
 
-@pytest.mark.parametrize("kind", [".tflite", ".pte", ".mlpackage"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_format_holds_the_graphs_integers(
     kind: str, half_qdq: GraphModule, small_example: tuple[Tensor, ...], tmp_path: Path
 ) -> None:
@@ -93,7 +95,7 @@ def test_every_format_holds_the_graphs_integers(
     small_network.check(path)
 
 
-@pytest.mark.parametrize("kind", [".tflite", ".pte", ".mlpackage"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_gates_and_relus_alone_are_integers_in_every_format(
     kind: str, small_example: tuple[Tensor, ...], tmp_path: Path
 ) -> None:
@@ -126,8 +128,8 @@ def test_weights_and_scales_both_count() -> None:
 
 
 def test_errors_name_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"m\.onnx: no reader of grids for '\.onnx'; known are \.tflite, \.pte"):
-        read_operators(tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match=r"m\.engine: no reader of grids for '\.engine'; known are \.tflite, \.pte"):
+        read_operators(tmp_path / "m.engine")
     bad = tmp_path / "bad.pte"
     bad.write_bytes(b"not a program" * 20)
     with pytest.raises(ValueError, match=r"bad\.pte: damaged \.pte file"):

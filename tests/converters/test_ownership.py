@@ -17,7 +17,8 @@ pytestmark = [
     pytest.mark.needs_coreml,
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),  # inside the SDKs
 ]
-SUFFIXES = [".tflite", ".pte", ".mlpackage"]
+ONNX = pytest.param(".onnx", marks=pytest.mark.needs_onnx)
+SUFFIXES = [".tflite", ".pte", ".mlpackage", ONNX]
 EXAMPLE = (torch.zeros(1, 8, 8, 3),)
 
 
@@ -105,7 +106,7 @@ def tied_graph() -> GraphModule:
     return quantize_graph(graph, plan, ranges)
 
 
-@pytest.mark.parametrize("suffix", [".tflite", ".pte"])
+@pytest.mark.parametrize("suffix", [".tflite", ".pte", ONNX])
 def test_constants_that_operators_share_are_each_on_its_own_grid(suffix: str, tmp_path: Path) -> None:
     from converters.grids import compare_operators, read_operators
     from converters.passes import grids

@@ -18,6 +18,7 @@ FORMATS = [
     pytest.param("tflite", marks=pytest.mark.needs_tflite),
     pytest.param("executorch", marks=pytest.mark.needs_executorch),
     pytest.param("coreml", marks=pytest.mark.needs_coreml),
+    pytest.param("onnx", marks=pytest.mark.needs_onnx),
 ]
 
 
@@ -83,6 +84,10 @@ def test_the_outputs_have_their_names(small):
         program = Runtime.get().load_program(small.artefact.read_bytes())
         assert program.load_method("get_outputs").execute([]) == names
         assert program.load_method("get_output_kind").execute([]) == ["features"]
+    elif small.manifest.target == "onnx":
+        import onnx
+
+        assert [output.name for output in onnx.load(small.artefact).graph.output] == names
     else:
         from converters.coreml.mil.program import read_program
 

@@ -37,6 +37,7 @@ def test_the_last_batch_is_filled_up_and_cut_off_again():
     [
         pytest.param("tflite", marks=pytest.mark.needs_tflite),
         pytest.param("executorch", marks=pytest.mark.needs_executorch),
+        pytest.param("onnx", marks=pytest.mark.needs_onnx),
     ],
 )
 def test_a_batch_gives_what_its_pictures_give(target, is_int8, name, tmp_path):
@@ -56,6 +57,7 @@ def test_a_batch_gives_what_its_pictures_give(target, is_int8, name, tmp_path):
         pytest.param("tflite", marks=pytest.mark.needs_tflite),
         pytest.param("executorch", marks=pytest.mark.needs_executorch),
         pytest.param("coreml", marks=pytest.mark.needs_coreml),
+        pytest.param("onnx", marks=pytest.mark.needs_onnx),
     ],
 )
 def test_rectangles_in_every_format(target, is_int8, name, tmp_path):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_target_has_a_default_backend():
-    assert target_names() == ("tflite", "executorch", "coreml")
+    assert target_names() == ("tflite", "executorch", "coreml", "onnx")
     for target in target_names():
         ((name, backend),) = find_backends(target, "", "int8")
         assert name == target and (name, backend) in TARGETS
@@ -36,8 +36,8 @@ def test_converters_exist():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tflit", "", "fp32"), "unknown target .tflit.; choose from tflite, executorch, coreml, all; did"),
-        (("onnx", "", "fp32"), "unknown target 'onnx'; choose from"),
+        (("tflit", "", "fp32"), "unknown target .tflit.; choose from tflite, executorch, coreml, onnx, all; did"),
+        (("openvino", "", "fp32"), "unknown target 'openvino'; choose from"),
         (("executorch", "", "fp16"), "executorch has no fp16; it has fp32, int8"),
         (("all", "", "fp16"), "executorch has no fp16"),
         (("coreml", "xnnpack", "fp16"), "coreml has no backend 'xnnpack'; it has coremltools"),

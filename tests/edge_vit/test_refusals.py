@@ -12,7 +12,8 @@ from PIL import Image
 from converters import manifest as manifests
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "torchao", "litert_torch", "ai_edge_litert", "executorch", "coremltools", "onnx", "tensorflow")
+HEAVY = ("torch", "torchao", "litert_torch", "ai_edge_litert", "executorch", "coremltools", "onnx", "onnxruntime",
+         "tensorflow")  # fmt: skip
 RUN = """
 import json, sys
 from edge_vit import {command}
@@ -128,6 +129,11 @@ CONVERT = {
     f"{LEVIT} --features --backend onnx2tf": "--features needs the backend litert-torch; leave --backend onnx2tf out",
     f"{LEVIT} --batch 0": "batch 0 is not allowed; use 1 or more",
     "levit_128s --target coreml --batch 2": "--batch 2 is not for coreml: an image input takes one picture",
+    f"{LEVIT} --batch many": "invalid int value: 'many'; give a number, or free",
+    f"{LEVIT} --batch free": "--batch free is not for tflite: its input cannot be resized; give a number",
+    "levit_128s --target executorch --batch free": "--batch free is not for executorch: it is lowered for one shape",
+    "levit_128s --target coreml --batch free": "--batch free is not for coreml: an image input takes one picture",
+    "levit_128s --target onnx --batch free --android demo": "--batch free is not for the app, which classifies one",
     "levit_128s --target all --batch 2": "--batch 2 is not for coreml: an image input takes one picture",
     f"{LEVIT} --batch 2 --android demo": "--batch 2 is not for the app, which classifies one picture at a time",
     f"{LEVIT} --resolution 100": "resolution 100 is not allowed; use a multiple of 16",
@@ -136,6 +142,7 @@ CONVERT = {
     f"{LEVIT} --data-images 0": "data_images 0 is not allowed",
     f"{LEVIT} --explain": "--explain shows where int8 loses accuracy",
     f"{LEVIT} --etrecord r.bin": "--etrecord is ExecuTorch's",
+    "levit_128s --target onnx --android demo": "--android takes what the app runs, tflite or executorch; it has",
     "levit_128s --target coreml --android demo": "--android takes what Android runs",
     f"{LEVIT} --android nowhere": "nowhere is not the app's project",
     f"{LEVIT} --android demo": "choose another project with --into, in edge_vit.convert with --android",
