@@ -2,8 +2,8 @@
 
     python benchmarks/onnx_int8.py --calib DIR/train --data DIR/val [--models levit_128s] [--limit 2000] [--check]
 
-Our files are written by edge_vit.convert. The tool gets 128 pictures of --calib, balanced over the classes, and the form
-that its documents advise here: uint8 activations, int8 weights, one scale a channel, min-max ranges. Accuracy is paired:
+Our files are written by edge_vit.convert. The tool gets 128 pictures of --calib, balanced over classes, and the form
+that its documents advise here: uint8 activations, int8 weights, a scale a channel, min-max ranges. Accuracy is paired:
 every file sees the same pictures, and our file is also compared with the tool's. The three files take turns in ONNX
 Runtime, one thread. With --check the exit code is 1 when our file is less accurate than the tool's or slower.
 """

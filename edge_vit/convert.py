@@ -78,12 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _batch(text: str) -> int | str:
-    if text == FREE:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}; give a number, or {FREE}") from None
+    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:

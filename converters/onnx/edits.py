@@ -54,12 +54,17 @@ def activations_to_uint8_(graph: OnnxGraph) -> None:
     graph.index_()
 
 
-def own_zero_points_(graph: OnnxGraph) -> None:
-    """Give each weight zero points of its own: ONNX Runtime (1.32) rewrites weights for x86, and shared ones twice."""
+def own_weights_(graph: OnnxGraph) -> None:
+    """Give each layer integers and zero points of its own: ONNX Runtime (1.32) rewrites them on x86, once a layer."""
+    seen: set[str] = set()
     for node in graph.nodes:
-        if node.op_type == DEQUANTIZE and graph.is_per_channel(node):
-            zeros = graph.constants[node.input[2]]
-            node.input[2] = graph.add_constant_(f"{node.input[0]}_zero", zeros)
+        if node.op_type != DEQUANTIZE or not graph.is_per_channel(node):
+            continue
+        weight = node.input[0]
+        node.input[2] = graph.add_constant_(f"{weight}_zero", graph.constants[node.input[2]])
+        if weight in seen:
+            node.input[0] = graph.add_constant_(weight, graph.constants[weight])
+        seen.add(weight)
     graph.index_()
 
 

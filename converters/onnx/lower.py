@@ -20,7 +20,7 @@ from converters.onnx.edits import (
     INPUT_NAME,
     activations_to_uint8_,
     drop_allow_zero_,
-    own_zero_points_,
+    own_weights_,
     pool_planes_,
     quantize_biases_,
     store_half_,
@@ -136,7 +136,7 @@ def _edit_(graph: OnnxGraph, is_quantized: bool, options: OnnxOptions) -> None:
     drop_allow_zero_(graph)
     if is_quantized:
         activations_to_uint8_(graph)
-        own_zero_points_(graph)
+        own_weights_(graph)
         quantize_biases_(graph)
     take_uint8_(graph)
     if options.half_precision:

@@ -55,7 +55,8 @@ def _output_grid(node: Node) -> Grid | None:
 def _is_constant(node: Any) -> bool:
     """Tell whether a value is a constant, quantized, dequantized or moved."""
     while isinstance(node, Node) and node.op == "call_function" and node.args:
-        if len(node.all_input_nodes) != 1 and not (is_quantize(node) or is_dequantize(node)):
+        is_spread = node.target == ATEN.expand.default  # perhaps over a batch whose size another node gives
+        if len(node.all_input_nodes) != 1 and not (is_spread or is_quantize(node) or is_dequantize(node)):
             return False
         node = node.args[0]
     return isinstance(node, Node) and node.op == "get_attr"

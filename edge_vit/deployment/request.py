@@ -57,7 +57,7 @@ class ConvertConfig:
         for name in ("calib_images", "data_images", "batch"):
             value = getattr(self, name)
             if value != FREE and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} {value} is not allowed; use 1 or more")
+                raise ValueError(f"{name} {value} is not allowed; use 1 or more" + f", or {FREE}" * (name == "batch"))
         if self.precision != "int8":
             for target in targets:
                 check_size(target, self.model, LARGE_VARIANTS.get(self.model, 0))

@@ -129,7 +129,7 @@ CONVERT = {
     f"{LEVIT} --features --backend onnx2tf": "--features needs the backend litert-torch; leave --backend onnx2tf out",
     f"{LEVIT} --batch 0": "batch 0 is not allowed; use 1 or more",
     "levit_128s --target coreml --batch 2": "--batch 2 is not for coreml: an image input takes one picture",
-    f"{LEVIT} --batch many": "invalid int value: 'many'; give a number, or free",
+    f"{LEVIT} --batch many": "batch many is not allowed; use 1 or more, or free",
     f"{LEVIT} --batch free": "--batch free is not for tflite: its input cannot be resized; give a number",
     "levit_128s --target executorch --batch free": "--batch free is not for executorch: it is lowered for one shape",
     "levit_128s --target coreml --batch free": "--batch free is not for coreml: an image input takes one picture",

@@ -175,7 +175,7 @@ class Tokens(nn.Module):
         return self.head(x.view(x.shape[0], 4, 4, 8).mean((1, 2)))
 
 
-@pytest.mark.parametrize("is_int8", [False, True])
+@pytest.mark.parametrize("is_int8", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_any_number_of_pictures_at_once(is_int8, tmp_path, sqnr_db):
     from lowered import smooth_pictures
 
