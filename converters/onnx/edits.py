@@ -57,6 +57,13 @@ def activations_to_uint8_(graph: OnnxGraph) -> None:
 def own_weights_(graph: OnnxGraph) -> None:
     """Give each layer integers and zero points of its own: ONNX Runtime (1.32) rewrites them on x86, once a layer."""
     seen: set[str] = set()
+    for node in [node for node in graph.nodes if node.op_type == DEQUANTIZE and graph.is_per_channel(node)]:
+        for reader in graph.readers[node.output[0]][1:]:
+            output = f"{node.output[0]}_of_{reader.name}"
+            own = make_node(DEQUANTIZE, list(node.input), output)
+            own.attribute.extend(node.attribute)
+            graph.nodes.insert(graph.nodes.index(node) + 1, own)
+            replace_input_(reader, node.output[0], output)
     for node in graph.nodes:
         if node.op_type != DEQUANTIZE or not graph.is_per_channel(node):
             continue

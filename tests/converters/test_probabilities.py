@@ -14,17 +14,19 @@ from converters.card import ModelCard
 from converters.grids import read_operators
 from converters.passes.softmax import ends_in_softmax
 
-FORMATS = [
-    pytest.param("tflite", marks=pytest.mark.needs_tflite),
-    pytest.param("executorch", marks=pytest.mark.needs_executorch),
-    pytest.param("coreml", marks=pytest.mark.needs_coreml),
-]
 LABELS = ModelCard(labels=("ant", "bee", "cat", "dog", "eel"))
+FILES = [
+    pytest.param("tflite", LABELS, marks=pytest.mark.needs_tflite, id="tflite"),
+    pytest.param("executorch", LABELS, marks=pytest.mark.needs_executorch, id="executorch"),
+    pytest.param("coreml", LABELS, marks=pytest.mark.needs_coreml, id="coreml"),
+    # Without names it has another output, no classifier's.
+    pytest.param("coreml", ModelCard(), marks=pytest.mark.needs_coreml, id="coreml-nameless"),
+    pytest.param("onnx", LABELS, marks=pytest.mark.needs_onnx, id="onnx"),
+]
 
 
-@pytest.mark.parametrize("card", [ModelCard(), LABELS], ids=["nameless", "named"])
-@pytest.mark.parametrize("is_int8", [False, True])
-@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("is_int8", [False, True], ids=["fp32", "int8"])
+@pytest.mark.parametrize(("target", "card"), FILES)
 def test_a_file_gives_the_softmax_of_its_logits(
     target: str, is_int8: bool, card: ModelCard, small_model: nn.Module, tmp_path: Path
 ) -> None:
