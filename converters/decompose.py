@@ -67,7 +67,7 @@ def local_decompositions() -> Iterator[None]:
         return whole(program, decomp_table, **options)
 
     ExportedProgram.run_decompositions = decompose  # type: ignore[method-assign]
-    torch.export.export = export_again
+    torch.export.export = export_again  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -189,8 +189,8 @@ def _propagate(
         if node.target is operator.getitem:
             values[node] = values[node.args[0]][node.args[1]]
             continue
-        leaves, spec = pytree.tree_flatten((node.args, node.kwargs))
-        leaves = tuple(values[x] if isinstance(x, Node) else x for x in leaves)
+        given, spec = pytree.tree_flatten((node.args, node.kwargs))
+        leaves = tuple(values[x] if isinstance(x, Node) else x for x in given)
         call = Call(target=node.target, leaves=leaves, spec=spec)
         key = key_of(call)
         if key in alone:
@@ -241,7 +241,7 @@ def _spliced(program: ExportedProgram, forms: _Forms, decomposed: Mapping[Key, D
         elif node.op == "call_function":
             became[node] = _copied(graph, node, node, became, forms.values[node])
         else:
-            became[node] = graph.node_copy(node, became.__getitem__)
+            became[node] = _same_name(graph.node_copy(node, became.__getitem__), node)
     graph.eliminate_dead_code()
     return _with_graph(program, graph, became)
 
@@ -274,12 +274,20 @@ def _copied(graph: Graph, part: Node, origin: Node, became: Mapping[Node, Any], 
     return node
 
 
+def _same_name(copied: Node, node: Node) -> Node:
+    """Call a copy as its original, which the signature names; a graph renames what Python has a word for: input."""
+    if copied.op == "placeholder":
+        copied.name = copied.target = node.name
+    return copied
+
+
 def _filled(
     program: ExportedProgram, calls: Graph, places: Mapping[Node, Node], values: Mapping[Node, Any]
 ) -> ExportedProgram:
     """Return the program with the operators of `calls` in the place of its own; `places` are its inputs there."""
     graph = Graph()
-    moved = {node: graph.node_copy(node) for node in program.graph.nodes if node.op == "placeholder"}
+    takes = [node for node in program.graph.nodes if node.op == "placeholder"]
+    moved = {node: _same_name(graph.node_copy(node), node) for node in takes}
     became = {node: moved[place] for node, place in places.items()}
     stack = next(node.meta["nn_module_stack"] for node in program.graph.nodes if node.op == "call_function")
     for node in calls.nodes:

@@ -80,6 +80,18 @@ def test_equal_operators_are_decomposed_once_and_integers_not_at_all(small_qdq, 
     assert targets.count("aten.linear.default") == 2, "16 to 16 features four times, 16 to 5 once"
 
 
+class _Named(nn.Module):
+    """Its inputs are called as functions of Python are, which a graph would rename."""
+
+    def forward(self, input: Tensor, max: Tensor) -> Tensor:
+        return nn.functional.linear(input, max).relu()
+
+
+def test_inputs_of_any_name() -> None:
+    ours, whole = compare(_Named().eval(), (torch.randn(2, 4), torch.randn(3, 4)), CORE())
+    assert ours.graph_signature.user_inputs == whole.graph_signature.user_inputs == ("input", "max")
+
+
 class _Several(nn.Module):
     """Operators that give several tensors, none of which a decomposition may lose."""
 
