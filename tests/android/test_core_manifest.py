@@ -75,7 +75,9 @@ FAULTS = {
     "wrong precision": (
         lambda d: d.update(precision="int4"), "precision is 'int4'; allowed are fp32, fp16, int8_ptq, int8_qat",
     ),
-    "wrong target": (lambda d: d.update(target="onnx"), "target is 'onnx'; allowed are tflite, executorch, coreml"),
+    "wrong target": (
+        lambda d: d.update(target="caffe"), "target is 'caffe'; allowed are tflite, executorch, coreml, onnx",
+    ),
     "missing field": (lambda d: d.pop("input"), "field input is missing"),
     "missing inner field": (lambda d: d["input"].pop("mean"), "field input.mean is missing"),
     "text for a number": (lambda d: d["input"].update(resize="32"), 'input.resize is "32"; expected a whole number'),

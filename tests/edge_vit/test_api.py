@@ -41,7 +41,7 @@ def test_load_and_quantize_give_what_is_lowered():
         (lambda: api.create("levit_1"), "unknown model 'levit_1'"),
         (lambda: api.load("levit_128s", "gone.pth"), "gone.pth does not exist"),
         (lambda: api.load("levit_128s", resolution=100), "resolution 100 is not allowed"),
-        (lambda: api.ConvertConfig(model="levit_128s", target="onnx"), "unknown target 'onnx'"),
+        (lambda: api.ConvertConfig(model="levit_128s", target="caffe"), "unknown target 'caffe'"),
         (lambda: api.evaluate(api.AccuracyConfig(artefact=Path("gone.tflite"), data=ROOT)), "no such artefact"),
         (lambda: api.classify(api.ClassifyConfig(artefact=Path("gone.tflite"), images=(ROOT,))), "no such artefact"),
     ],

@@ -36,7 +36,7 @@ public final class Manifest {
     private Manifest(Fields all) throws ModelException {
         model = all.text("model");
         precision = all.choice("precision", "fp32", "fp16", "int8_ptq", "int8_qat");
-        target = all.choice("target", "tflite", "executorch", "coreml");
+        target = all.choice("target", "tflite", "executorch", "coreml", "onnx");
         backend = all.text("backend");
         labels = labels(all.list("classes"));
         input = new Input(all.raw("input"));
