@@ -23,6 +23,7 @@ from converters.coreml.inspect import summarise
 from converters.coreml.mil.interpreter import MilModel, load
 from converters.coreml.mil.messages import missing_coremltools
 from converters.coreml.run import outputs_of
+from converters.first_line import first_line
 from converters.manifest import describe_file
 from converters.passes import graph as passes
 from converters.passes.clamps import drop_implied_clamps_
@@ -273,8 +274,7 @@ def _lower(graph: GraphModule, planar: Tensor, bias: tuple[float, float, float],
                 skip_model_load=True,
             )
         except (NotImplementedError, RuntimeError, ValueError) as e:
-            lines = str(e).strip().splitlines() or [type(e).__name__]
-            raise ValueError(f"coremltools has no lowering for this model: {lines[0][:300]}") from e
+            raise ValueError(f"coremltools has no lowering for this model: {first_line(e)[:300]}") from e
     converted.short_description, converted.version = card.description, card.version
     converted.author, converted.license = card.author, card.license
     if card.labels:

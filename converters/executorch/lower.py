@@ -22,6 +22,7 @@ from converters.checksum import sha256_file
 from converters.decompose import shared_provenance
 from converters.executorch.clean_up import cancelled_turns
 from converters.executorch.inspect import PteInspection, inspect_lowered
+from converters.first_line import first_line
 from converters.passes.clamps import drop_implied_clamps_
 from converters.passes.constants import fold_quantized_constants_
 from converters.passes.graph import is_qdq_graph, owned_graph
@@ -148,8 +149,7 @@ def _lower(
             inspection = inspect_lowered(lowered, reasons)  # first: what follows changes the graph in place
             return lowered.to_executorch(), inspection
         except (RuntimeError, NotImplementedError, AssertionError, SpecViolationError) as e:
-            lines = str(e).strip().splitlines() or [type(e).__name__]
-            raise ValueError(f"executorch has no lowering for this model: {lines[0][:300]}") from e
+            raise ValueError(f"executorch has no lowering for this model: {first_line(e)[:300]}") from e
 
 
 def _partitioner() -> Any:

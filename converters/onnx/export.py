@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from converters.first_line import first_line
 from converters.passes.graph import free_batch
 from converters.quiet import quiet
 
@@ -56,5 +57,4 @@ def reason_of(error: BaseException) -> str:
     """Return the innermost cause's first line; the outer ones tell how to report a bug."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    return first_line(error)[:300]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.first_line import first_line
 from converters.grids import Grid, make_grid
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
@@ -52,8 +53,7 @@ class OnnxGraph:
             model = onnx.load_model_from_string(path.read_bytes())
             onnx.checker.check_model(model)
         except (DecodeError, onnx.checker.ValidationError) as e:
-            reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
-            raise ValueError(f"{path}: no ONNX model, or a damaged one ({reason}); convert again") from e
+            raise ValueError(f"{path}: no ONNX model, or a damaged one ({first_line(e)}); convert again") from e
         return cls(model)
 
     @property

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.first_line import first_line
+
 # Without VNNI, x86 kernels of uint8 activations and int8 weights add pairs of products in 16 bits, which overflow; with
 # this they take others, exact and a little slower. It changes nothing on other processors.
 _EXACT_ON_X86 = "session.x64quantprecision"
@@ -49,7 +51,7 @@ def _open(path: Path, threads: int) -> tuple[Any, tuple[type[Exception], ...]]:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except faults as e:
-        raise ValueError(f"{path}: ONNX Runtime cannot load it ({_first_line(e)})") from e
+        raise ValueError(f"{path}: ONNX Runtime cannot load it ({first_line(e)})") from e
     counts = len(session.get_inputs()), len(session.get_outputs())
     if counts[0] != 1:
         raise ValueError(f"{path}: has {counts[0]} inputs and {counts[1]} outputs; a classifier has one of each")
@@ -63,10 +65,6 @@ def _caller(session: Any, faults: tuple[type[Exception], ...]) -> Callable[[np.n
         try:
             return tuple(session.run(None, {source.name: array}))
         except faults as e:
-            raise ValueError(_first_line(e)) from e
+            raise ValueError(first_line(e)) from e
 
     return call
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -18,6 +18,7 @@ from torch.fx import GraphModule
 from converters.card import ModelCard
 from converters.checksum import sha256_file
 from converters.decompose import local_decompositions, shared_provenance
+from converters.first_line import first_line
 from converters.passes.constants import settle_constants_
 from converters.passes.graph import check_eval_mode, is_qdq_graph
 from converters.quiet import quiet, quiet_native
@@ -126,8 +127,7 @@ def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> tuple[bytes,
             lowered: Any = litert_torch.convert(owned, example_inputs, quant_config=quant_config)
             flatbuffer = _flatbuffer(lowered)
     except (NotImplementedError, RuntimeError) as e:
-        first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
-        raise ValueError(f"litert-torch has no lowering for this model: {first}") from e
+        raise ValueError(f"litert-torch has no lowering for this model: {first_line(e)[:300]}") from e
     return flatbuffer, {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
