@@ -137,6 +137,7 @@ class Verification:
     """The artefact's outputs against torch's on the same inputs; `data` says on what.
 
     `sqnr_db` is finite: equal outputs count as `MAX_SQNR_DB`. Of several outputs it is the lowest; these have no top-1.
+    Of probabilities it is that of the logits that they tell.
     """
 
     sqnr_db: float

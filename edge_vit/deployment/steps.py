@@ -21,7 +21,7 @@ from converters.result import ConversionResult
 from edge_vit.deployment.card import make_card
 from edge_vit.deployment.pictures import Pictures, calibration_warnings
 from edge_vit.deployment.targets import TARGETS, Output, Precision, Request
-from edge_vit.deployment.verify import check_outputs
+from edge_vit.deployment.verify import check_outputs, check_probabilities
 from edge_vit.models.sources import WeightsSource
 from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_outputs
 
@@ -197,8 +197,9 @@ def _verified(model: Lowerable, draft: Manifest, path: Path) -> tuple[Manifest, 
     """Run a file and compare every output; return its manifest, and the lowest ratio to its graph in dB."""
     pixels = model.pictures.pixels
     outputs = run_maps(path, pixels) if draft.features else (open_artefact(path).run(pixels),)
+    check = check_probabilities if model.kind == "probabilities" else check_outputs
     checks = [
-        check_outputs(*triple, model.pictures.description, model.precision)
+        check(*triple, model.pictures.description, model.precision)
         for triple in zip(outputs, model.graph_outputs, model.float_outputs, strict=True)
     ]
     verification = min((one for one, _ in checks), key=lambda one: one.sqnr_db)

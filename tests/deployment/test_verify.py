@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_vit.deployment.verify import MAX_EXTRA_NOISE_DB, check_outputs
+from edge_vit.deployment.verify import MAX_EXTRA_NOISE_DB, check_outputs, check_probabilities
 
 GENERATOR = np.random.default_rng(0)
 FLOATS = GENERATOR.normal(0, 3, (32, 10)).astype(np.float32)
@@ -57,3 +57,46 @@ def test_a_network_that_amplifies_noise_may_part_from_its_graph() -> None:
     worse = FLOATS + 10 ** ((MAX_EXTRA_NOISE_DB + 0.5) / 20) * (file - FLOATS)
     with pytest.raises(RuntimeError):
         check_outputs(worse, graph, FLOATS, "pictures", "int8")
+
+
+def test_a_network_that_quantization_leaves_little_of_is_followed() -> None:
+    graph = with_noise(FLOATS, 6)
+    rest = np.random.default_rng(2).normal(0, 1, FLOATS.shape)
+    rest *= np.sqrt(np.square(graph).sum() / np.square(rest).sum())
+    check_outputs(graph + rest * 10 ** (-13 / 20), graph, FLOATS, "pictures", "int8")
+    with pytest.raises(RuntimeError, match=r"11\.0 dB"):
+        check_outputs(graph + rest * 10 ** (-11 / 20), graph, FLOATS, "pictures", "int8")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_one_unsure_picture_among_sure_ones_is_no_fault() -> None:
+    graph = np.array([[9.0, 0, 0], [0, 9, 0], [0, 0, 9], [4.1, 4.0, 0]])
+    file = graph + np.array([0.3, -0.3, 0])
+    with pytest.raises(RuntimeError, match=r"19\.4 dB on 4 pictures, at least 20 dB expected"):
+        check_outputs(softmax(file), softmax(graph), softmax(graph), "4 pictures", "int8")
+    _, to_graph = check_probabilities(softmax(file), softmax(graph), softmax(graph), "4 pictures", "int8")
+    assert 25.5 < to_graph < 26.5  # as the logits, 25.8
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda p: 1.09 * p,
+        lambda p: 0.91 * p,
+        lambda p: p[:, ::-1],
+        lambda p: p[::-1],
+        lambda p: np.full_like(p, np.nan),
+        lambda p: np.full_like(p, 0.1),
+        lambda p: softmax(1.3 * np.log(p)),
+    ],
+)
+def test_faults_of_probabilities_are_refused(fault, precision: str) -> None:
+    expected = softmax(FLOATS if precision != "int8" else GRAPH)
+    check_probabilities(expected, expected, softmax(FLOATS), "pictures", precision)
+    with pytest.raises(RuntimeError, match="the written file does not compute its graph: "):
+        check_probabilities(fault(expected), expected, softmax(FLOATS), "pictures", precision)
