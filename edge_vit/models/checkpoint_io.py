@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edge_vit.models.safetensors_header import Entry, Header, read_header
 from edge_vit.models.wrappers import unwrap
@@ -154,7 +154,7 @@ class Checkpoint:
 class _Content(mmap.mmap):
     """A file's bytes, read as they are needed, as a buffer and as a file that was opened."""
 
-    def seekable(self) -> bool:  # zipfile asks; Python 3.13 has it
+    def seekable(self) -> Literal[True]:  # zipfile asks; Python 3.13 has it
         return True
 
 
