@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from converters.first_line import first_line
 from converters.quiet import quiet, quiet_native
 from converters.trial import crash_of
 
@@ -55,7 +56,7 @@ def _open(path: Path, threads: int) -> tuple[Callable[[np.ndarray], tuple[np.nda
             program = Runtime.get().load_program(data)
             method = program.load_method("forward")
     except RuntimeError as e:
-        raise ValueError(f"{path}: ExecuTorch cannot load it ({str(e).splitlines()[0]})") from e
+        raise ValueError(f"{path}: ExecuTorch cannot load it ({first_line(e)})") from e
     assert method is not None
     counts = method.metadata.num_inputs(), method.metadata.num_outputs()
     if counts[0] != 1:

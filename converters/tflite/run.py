@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.first_line import first_line
+
 
 def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """Open a file for `converters.artefact`.
@@ -33,7 +35,7 @@ def _open(path: Path, threads: int) -> Any:
         interpreter = _interpreter_class()(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as e:
-        raise ValueError(f"{path}: LiteRT cannot load it ({str(e).splitlines()[0]})") from e
+        raise ValueError(f"{path}: LiteRT cannot load it ({first_line(e)})") from e
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1:
         raise ValueError(f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each")

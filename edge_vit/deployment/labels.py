@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from converters.first_line import first_line
 from converters.manifest import ClassLabel
 
 
@@ -62,7 +63,7 @@ def _from_json(path: Path, text: str) -> list[ClassLabel]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as e:
-        raise ValueError(f"{path}: not valid JSON ({str(e).splitlines()[0]})") from e
+        raise ValueError(f"{path}: not valid JSON ({first_line(e)})") from e
     entries: list[tuple[Any, Any]] = []
     if isinstance(data, dict):
         entries = [(key, value.get("name") if isinstance(value, dict) else value) for key, value in data.items()]

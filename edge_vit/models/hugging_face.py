@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from converters.first_line import first_line
 from edge_vit.models.imagenet import imagenet_classes, is_imagenet
 
 HUB_PREFIX = "hf:"
@@ -109,8 +110,7 @@ def _download(wanted: HubFile, name: str) -> Path | None:
     except errors.RevisionNotFoundError as e:
         raise ValueError(f"{wanted}: the repository has no revision {revision}; leave it out, or name another") from e
     except (errors.HTTPError, OSError, ValueError) as e:  # type: ignore[attr-defined]  # its HTTP package's own
-        reason = str(e).strip().splitlines() or [type(e).__name__]
-        raise ValueError(f"{wanted}: {name} cannot be fetched ({reason[0]}); try again, or give a path") from e
+        raise ValueError(f"{wanted}: {name} cannot be fetched ({first_line(e)}); try again, or give a path") from e
 
 
 def weights_in(folder: Path) -> Path:

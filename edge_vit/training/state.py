@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from converters.first_line import first_line
+
 STATE_FILE = "last.pt"
 LOG_FILE = "log.jsonl"
 
@@ -160,7 +162,7 @@ def written(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as e:
-        reason = (e.strerror if isinstance(e, OSError) else None) or str(e).splitlines()[0]
+        reason = (e.strerror if isinstance(e, OSError) else None) or first_line(e)
         raise RuntimeError(
             f"{path} cannot be written ({reason}); make room, then the same command resumes after the last full epoch"
         ) from e

@@ -16,6 +16,7 @@ from torch.fx import GraphModule
 from calibration.dataset import match_classes
 from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from converters.artefact import RUNNERS, check_artefact, load_artefact
+from converters.first_line import first_line
 from edge_vit.layers.fuse import fuse
 from edge_vit.models.checkpoint_io import Checkpoint
 from edge_vit.models.rectangles import load_model
@@ -175,7 +176,7 @@ def _try(answer: Callable[[Tensor], Tensor], source: str, num_classes: int, side
         if shape != (2, num_classes):
             raise ValueError(f"it answers {list(shape)}")
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError) as e:
-        reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
+        reason = first_line(e)
         raise ValueError(
             f"teacher {source} does not answer two images of {side} pixels with {num_classes} logits each ({reason}); "
             "a program must be exported with a dynamic batch"
