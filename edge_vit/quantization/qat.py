@@ -68,38 +68,47 @@ class LearntGrid(torch.autograd.Function):
     """Round to an int8 grid; scale and zero point learn as in LSQ+.
 
     What torch's learnable fake quantization computes, in plain operators: its kernel is slower on a CPU, and on a GPU
-    it reads scale and zero point back, for which all work before must end.
+    it reads scale and zero point back, for which all work before must end. Passes over memory are what costs: a value
+    is cut to what rounds to the grid, so that one product, one rounding and one product remain.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, grad_factor: float) -> Tensor:
         zero_point = zero_point.round()
-        steps = (x * (1.0 / scale)).add_(zero_point)
-        near = steps.clamp(_LOWEST, _HIGHEST)
-        is_inside = steps == near
-        grid = torch.round(near, out=steps)
-        slope = None
-        if any(ctx.needs_input_grad[1:3]):
-            # How the value changes with the scale: by what rounding did, or beyond the ends with the end.
-            slope = torch.where(is_inside, torch.sub(grid, near, out=near), grid - zero_point)
-        ctx.save_for_backward(scale, slope, is_inside)
-        ctx.grad_factor = grad_factor
-        return grid.sub_(zero_point).mul_(scale)
+        ends = (_LOWEST - zero_point) * scale, (_HIGHEST - zero_point) * scale
+        low, high = map(float, ends) if _can_read(x) else ends  # type: Any, Any
+        out = x.clamp(low, high).mul_(1.0 / scale).round_().mul_(scale)
+        ctx.save_for_backward(x, scale, out if any(ctx.needs_input_grad[1:3]) else None)
+        ctx.ends, ctx.grad_factor = (low, high), grad_factor
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         (grad,) = grads
-        scale, slope, is_inside = ctx.saved_tensors
-        grad_x = torch.where(is_inside, grad, 0.0)
-        if slope is None:
+        x, scale, out = ctx.saved_tensors
+        grad_x = _inside(grad, x, *ctx.ends)
+        if out is None:
             return grad_x, None, None, None
-        grad_scale = _dot(grad, slope) * ctx.grad_factor
+        # How the value changes with the scale: by what rounding did, or beyond the ends with the end.
+        grad_scale = (_dot(grad, out) - _dot(grad_x, x)) / scale * ctx.grad_factor
         grad_zero_point = (grad_x.sum() - grad.sum()) * scale * ctx.grad_factor
         return grad_x, grad_scale.view_as(scale), grad_zero_point.view_as(scale), None
 
 
 # The ends of what rounds to the grid. Halves round to even: 127.5 would become 128.
-_LOWEST, _HIGHEST = _QMIN - 0.5, 127.49999
+_LOWEST, _HIGHEST = _QMIN - 0.4999, _QMAX + 0.4999
+
+
+def _can_read(x: Tensor) -> bool:
+    """Tell whether reading a number waits for nothing."""
+    return x.device.type == "cpu"
+
+
+def _inside(grad: Tensor, x: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    """Return the gradient where x lies between the ends, and zero elsewhere."""
+    if isinstance(low, float):  # one pass over memory, but it takes nothing but numbers
+        return torch.ops.aten.hardtanh_backward(grad, x, low, high)
+    return torch.where((x > low) & (x < high), grad, 0.0)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from edge_vit.quantization import qat
 from edge_vit.quantization.plan import QParams
 from edge_vit.quantization.qat import ActivationFakeQuant, LearntGrid, WeightFakeQuant, weight_scale
 
@@ -25,7 +26,14 @@ def gradients(fake_quantize, x):
     return y.detach(), x.grad, scale.grad, zero_point.grad
 
 
-def test_the_operator_computes_what_torchs_does():
+@pytest.fixture(params=["cpu", "as on a GPU"])
+def device(request, monkeypatch):
+    """A GPU's operators take the grid's ends as tensors."""
+    if request.param != "cpu":
+        monkeypatch.setattr(qat, "_can_read", lambda x: False)
+
+
+def test_the_operator_computes_what_torchs_does(device):
     ours = gradients(lambda x, s, z: LearntGrid.apply(x, s, z, 0.01), values())
     torchs = gradients(
         lambda x, s, z: torch._fake_quantize_learnable_per_tensor_affine(x, s, z, -128, 127, 0.01), values()
@@ -35,8 +43,9 @@ def test_the_operator_computes_what_torchs_does():
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_the_operator_reads_nothing_back():
+def test_the_operator_reads_nothing_back(monkeypatch):
     """Reading a number back makes the CPU wait until the GPU has done all that it was given."""
+    monkeypatch.setattr(qat, "_can_read", lambda x: False)
     x = values().requires_grad_(True)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         LearntGrid.apply(x, *grid(), 0.01).sum().backward()
@@ -75,7 +84,7 @@ def test_processes_that_share_a_batch_learn_what_one_would():
         torch.testing.assert_close(whole, shared, rtol=1e-5, atol=1e-7)
 
 
-def test_halves_round_as_torchs_do():
+def test_halves_round_as_torchs_do(device):
     """At the ends of the grid too: 127.5 steps become 127, not 128."""
     x = torch.tensor([-129.0, -128.5, -128.4, -0.5, 0.5, 1.5, 127.4, 127.5, 128.0])
     mine = LearntGrid.apply(x, torch.ones(1), torch.zeros(1), 1.0)
