@@ -26,6 +26,7 @@ def flatten_linear_(graph: GraphModule) -> int:
             linear.meta = {key: value for key, value in node.meta.items() if key not in ("val", "tensor_meta")}
             last = requantize_(graph, linear, node)
             replacement = call(ATEN.view.default, (last, [-1, *result[1:]]))
+            replacement.meta["val"] = node.meta["val"]  # the next layer may read it, and asks for its shape
         node.replace_all_uses_with(replacement)
         graph.graph.erase_node(node)
         changed += 1

@@ -22,6 +22,11 @@ def test_rows_give_what_tokens_gave():
     assert flatten_linear_(graph) == 0
 
 
+def test_a_layer_that_reads_another_is_not_left_out():
+    graph = owned(nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2)).eval(), 1, 5, 6)
+    assert flatten_linear_(graph) == 2 and targets(graph).count("aten.view.default") == 4
+
+
 def test_two_axes_stay_as_they_are():
     assert flatten_linear_(owned(nn.Linear(6, 4), 3, 6)) == 0
 
