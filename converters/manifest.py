@@ -148,7 +148,10 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """One artefact. `verification_reason` says why `verification` is null, and is null when it is not."""
+    """One artefact. `verification_reason` says why `verification` is null, and is null when it is not.
+
+    `processor` is what the file was made for; it runs on others too, more slowly or less exactly.
+    """
 
     model: str
     precision: Literal["fp32", "fp16", "int8_ptq", "int8_qat"]
@@ -167,6 +170,7 @@ class Manifest:
     quantization: dict[str, Any] = field(default_factory=dict)
     tool_versions: dict[str, str] = field(default_factory=dict)
     command: str
+    processor: Literal["cpu", "npu", "gpu"] = field(default="cpu", metadata=_MAY_BE_ABSENT)
     features: tuple[FeatureMap, ...] = field(default=(), metadata=_MAY_BE_ABSENT)
     schema_version: int = SCHEMA_VERSION
 

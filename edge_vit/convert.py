@@ -24,6 +24,7 @@ from edge_vit.deployment.request import (
 from edge_vit.deployment.targets import ALL, backends_of, target_names
 from edge_vit.models.names import size_of
 from edge_vit.models.sources import CHOICES
+from edge_vit.quantization.processors import PROCESSORS, explanation
 
 if TYPE_CHECKING:
     from converters.manifest import FeatureMap
@@ -50,6 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
     for name, what in (("int8", "weights and activations"), ("fp16", "weights in half precision")):
         precision.add_argument(f"--{name}", dest="precision", action="store_const", const=name, help=what)
     parser.set_defaults(precision="fp32")
+    parser.add_argument(
+        "--processor", default="cpu", metavar="NAME", action=_Processor,
+        help=f"what the file is to run on: {', '.join(PROCESSORS)} (%(default)s); list explains them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--io", choices=("uint8", "int8"), default="uint8",
+        help="uint8: pixels in, floats out; int8, .tflite alone: pixels less 128 in, integers out (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--weights", default="auto", metavar="SOURCE", help=CHOICES)
     parser.add_argument(
         "--raw-weights", action="store_true", help="of a file with raw and averaged weights take the raw ones"
@@ -75,6 +84,18 @@ def build_parser() -> argparse.ArgumentParser:
     _add_picture_arguments(parser)
     _add_target_arguments(parser)
     return parser
+
+
+class _Processor(argparse.Action):
+    """Take a name; explain all where it is "list"."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: object = None
+    ) -> None:
+        if values == "list":
+            print("\n".join(explanation()))
+            parser.exit()
+        namespace.processor = values
 
 
 def _batch(text: str) -> int | str:
@@ -156,6 +177,8 @@ def _delegation(result: ConvertResult) -> list[str]:
     operators = result.manifest.operators
     if result.manifest.target == "coreml":
         return []  # Core ML plans on the device
+    if result.manifest.processor != "cpu":
+        return [f"  made for       {result.manifest.processor}"]
     if operators.delegate_calls is None:
         return [f"  slow path      {len(result.slow_path)}" + _some(result.slow_path)]
     outside = f"{len(operators.outside)} operators outside" + _some(operators.outside)

@@ -52,6 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output-dir", type=Path, help="state, log, checkpoints; default runs/MODEL_RESOLUTION[_qat]")
     parser.add_argument("--qat", action="store_true", help="learn to survive int8; needs --weights")
     parser.add_argument(
+        "--processor", default="cpu", metavar="NAME",
+        help="with --qat: what the file is to run on, cpu or npu (%(default)s); see `convert --processor list`",
+    )  # fmt: skip
+    parser.add_argument(
         "--resolution", type=int, help=f"side of the input in pixels ({DEFAULT_RESOLUTION}; --qat: as trained)"
     )
     parser.add_argument("--prolong", action="store_true", help="go on with a run of fewer --epochs in --output-dir")

@@ -8,6 +8,7 @@ Each word does one step of the real pipeline and asserts what it is asked for; a
 import importlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.half_scales import round_scales_
 from edge_vit.quantization.pipeline import pixel_batches, run_pixels
 from edge_vit.quantization.plan import make_plan
+from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
 
@@ -55,6 +57,7 @@ class Lowered:
     precision: str = "fp32"
     outputs_named: tuple[str, ...] = ("logits",)
     batch: int = 1
+    has_floats: bool = True
     result: ConversionResult | None = None
     outputs: np.ndarray | None = None
 
@@ -74,12 +77,14 @@ class Lowered:
         module.fill_batch_(batch)
         return replace(cls.from_module(module, resolution), batch=batch)
 
-    def int8(self) -> "Lowered":
+    def int8(self, processor: Processor = CPU) -> "Lowered":
         """Quantize, with ranges from the pictures that are compared later."""
-        graph = export_graph(self.module, torch.zeros(self.batch, *self.pictures.shape[1:]))
-        plan = make_plan(graph)
+        example = torch.zeros(self.batch, *self.pictures.shape[1:])
+        graph = export_graph(self.module, example, has_floats=processor.has_floats)
+        plan = make_plan(graph, processor=processor)
         ranges = round_scales_(graph, plan, calibrate(graph, plan, pixel_batches(self.pictures, self.batch)))
-        return replace(self, module=quantize_graph(graph, plan, ranges), precision="int8")
+        module = quantize_graph(graph, plan, ranges)
+        return replace(self, module=module, precision="int8", has_floats=processor.has_floats)
 
     def probabilities(self) -> "Lowered":
         """End in a softmax; of an int8 graph it stays outside of the integers."""
@@ -91,11 +96,15 @@ class Lowered:
         folder: Path,
         backend: str | None = None,
         card: ModelCard = ModelCard(),  # noqa: B008
+        io: Literal["uint8", "int8"] = "uint8",
     ) -> "Lowered":
         """Write the file; `backend` is the target's first by default."""
         key = next(k for k in TARGETS if k[0] == target and backend in (None, k[1]))
         spec = TARGETS[key]
-        options = spec.options(Request(precision=self.precision, outputs=self.outputs_named, card=card))
+        request = Request(
+            precision=self.precision, outputs=self.outputs_named, card=card, has_floats=self.has_floats, io=io
+        )  # fmt: skip
+        options = spec.options(request)
         path = folder / f"{target}_{self.precision}{spec.suffix}"
         example = (torch.zeros(self.batch, *self.pictures.shape[1:]),)
         result = importlib.import_module(spec.module).convert(self.module, example, path, options=options)

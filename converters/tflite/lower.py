@@ -37,11 +37,16 @@ class TFLiteOptions:
 
     Attributes:
         half_precision: Store the constants of a float graph in fp16; kernels compute in float32.
+        has_floats: Whether the processor computes floats; where it does not, softmax and GELU stay in int8.
+        io: "uint8" takes pixels and gives floats; "int8" takes pixels less 128 and gives integers, as a quantized graph
+            does inside.
         outputs: The names of what the model gives, in order.
         card: What the file says of itself in its TFLite Metadata.
     """
 
     half_precision: bool = False
+    has_floats: bool = True
+    io: Literal["uint8", "int8"] = "uint8"
     outputs: tuple[str, ...] = ("logits",)
     card: ModelCard = ModelCard()  # noqa: RUF009, it is frozen
 
@@ -83,22 +88,36 @@ def convert_through(
     flatbuffer, tool_versions = backend(model, example_inputs)
     card = options.card
     metadata = make_metadata(card, INPUT_NAME, options.outputs)
-    edited = edit_model(flatbuffer, stored_constants=stored, outputs=options.outputs, metadata=metadata)
+    edited = edit_model(
+        flatbuffer,
+        stored_constants=stored,
+        has_floats=options.has_floats,
+        io=options.io,
+        outputs=options.outputs,
+        metadata=metadata,
+    )
     edited = append_labels(edited, card.labels)
     with written_whole(output_path) as temporary:
         temporary.write_bytes(edited)
     inspection = inspect(output_path)
+    input_ = inspection.tensors[inspection.inputs[0]]
     return ConversionResult(
         target="tflite",
         path=output_path,
         num_bytes=len(edited),
         sha256=sha256_file(output_path),
         precision=stored or "fp32",
-        input_shape=inspection.tensors[inspection.inputs[0]].shape,
+        input_shape=input_.shape,
         delegated_nodes=len(inspection.operators) - len(inspection.slow_path),
         total_nodes=len(inspection.operators),
         tool_versions=tool_versions,
-        details={"operators": inspection.summary(), "slow_path": inspection.slow_path},
+        details={
+            "operators": inspection.summary(),
+            "slow_path": inspection.slow_path,
+            "input_dtype": input_.dtype,
+            "input_range": (-128.0, 127.0) if input_.dtype == "int8" else (0.0, 255.0),
+            "output_dtype": inspection.tensors[inspection.outputs[-1]].dtype,
+        },
     )
 
 

@@ -21,6 +21,7 @@ def choose_weights(
     has_calibration: bool,
     resolution: Resolution | None,
     takes_raw: bool = False,
+    may_lack_ranges: bool = False,
 ) -> WeightsSource:
     """Find the weights of a conversion and check that they go with what it asks for.
 
@@ -28,6 +29,7 @@ def choose_weights(
         choice, takes_raw: As in `find_weights`.
         has_calibration: Whether int8 ranges are to be chosen from pictures.
         resolution: Side in pixels, or height and width, that is asked for; None for the weights' own.
+        may_lack_ranges: Whether a quantized checkpoint may take what ranges it has none of from calibration.
 
     Raises:
         ValueError: If there are none, or they do not go together.
@@ -35,7 +37,7 @@ def choose_weights(
     source = find_weights(name, choice, prefer_quantized=is_int8 and not has_calibration, takes_raw=takes_raw)
     if source.form == "int8" and not is_int8:
         raise ValueError(f"{source.label} is quantized; add --int8, or give float weights")
-    if source.form == "int8" and has_calibration:
+    if source.form == "int8" and has_calibration and not may_lack_ranges:
         raise ValueError(f"{source.label} carries its ranges; leave --calib out, or give float weights")
     if source.form != "int8" and is_int8 and not has_calibration:
         raise no_ranges(source.label)

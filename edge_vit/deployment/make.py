@@ -13,6 +13,7 @@ from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResu
 from edge_vit.deployment.sizes import check_size
 from edge_vit.deployment.targets import ALL, check_installed
 from edge_vit.quantization.packages import check_torchao
+from edge_vit.quantization.processors import CPU, find_processor
 
 if TYPE_CHECKING:
     from calibration.dataset import ImageSet
@@ -42,7 +43,7 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
     check_packages(config)
     source = choose_weights(
         config.model, config.weights, is_int8=config.precision == "int8", has_calibration=config.calib is not None,
-        resolution=config.resolution, takes_raw=config.raw_weights,
+        resolution=config.resolution, takes_raw=config.raw_weights, may_lack_ranges=config.processor != CPU.name,
     )  # fmt: skip
     labels = choose_labels(config.labels, source)
     calib, data = list_pictures(config.calib, "train"), list_pictures(config.data, "val")
@@ -56,7 +57,8 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         for target, backend in config.backends():
             converted = convert_one(
                 model, target, backend, files.folder,
-                command=config.command, float_between=config.float_between, etrecord=files.etrecord, say=say,
+                command=config.command, float_between=config.float_between, etrecord=files.etrecord, io=config.io,
+                say=say,
             )  # fmt: skip
             made.append((converted, time.perf_counter() - started))
             started = time.perf_counter()
@@ -105,15 +107,15 @@ def _prepare(
         for target, _ in config.backends():
             check_size(target, config.model, num_constants(float_model.module))
     calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
-    quantized = None
+    quantized, processor = None, find_processor(config.processor)
     if config.precision == "int8":
         quantized = quantize(
             float_model, calibration, config.calib_method, say,
-            batch=config.pictures_at_once, is_free_batch=config.is_free_batch,
+            batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,
         )  # fmt: skip
     return make_lowerable(
         config.model, config.precision, source, float_model, quantized, calibration, pictures,
-        output=config.output, batch=config.pictures_at_once, is_free_batch=config.is_free_batch,
+        output=config.output, batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,
     )  # fmt: skip
 
 

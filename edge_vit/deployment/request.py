@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge_vit.deployment.sizes import LARGE_VARIANTS, check_size
-from edge_vit.deployment.targets import Output, Precision, find_backends
+from edge_vit.deployment.targets import Io, Output, Precision, find_backends
 from edge_vit.models.limits import Resolution
 from edge_vit.models.names import check_name, check_resolution
+from edge_vit.quantization.processors import check_request, find_processor
 
 if TYPE_CHECKING:
     from converters.manifest import Manifest
@@ -30,6 +31,8 @@ class ConvertConfig:
     target: str
     backend: str = ""
     precision: Precision = "fp32"
+    processor: str = "cpu"
+    io: Io = "uint8"
     weights: str = "auto"
     raw_weights: bool = False
     labels: Path | None = None
@@ -54,6 +57,10 @@ class ConvertConfig:
         if self.resolution is not None:
             check_resolution(self.model, self.resolution)
         targets = [target for target, _ in self.backends()]
+        check_request(find_processor(self.processor), self.precision, targets)
+        is_classifier = self.output == "logits" and not self.features
+        if self.io == "int8" and not (self.precision == "int8" and targets == ["tflite"] and is_classifier):
+            raise ValueError("--io int8 is for logits with --target tflite --int8; leave it out")
         for name in ("calib_images", "data_images", "batch"):
             value = getattr(self, name)
             if value != FREE and (not isinstance(value, int) or value < 1):

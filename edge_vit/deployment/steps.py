@@ -20,10 +20,11 @@ from converters.passes.softmax import ends_in_softmax
 from converters.result import ConversionResult
 from edge_vit.deployment.card import make_card
 from edge_vit.deployment.pictures import Pictures, calibration_warnings
-from edge_vit.deployment.targets import TARGETS, Output, Precision, Request
+from edge_vit.deployment.targets import TARGETS, Io, Output, Precision, Request
 from edge_vit.deployment.verify import check_outputs, check_probabilities
 from edge_vit.models.sources import WeightsSource
 from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_outputs
+from edge_vit.quantization.processors import CPU, Processor
 
 Say = Callable[[str], None]
 OutputKind = Literal["logits", "probabilities", "features"]
@@ -63,6 +64,7 @@ class Lowerable:
     graph_outputs: tuple[np.ndarray, ...]
     batch: int = 1
     is_free_batch: bool = False
+    processor: Processor = CPU
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,11 +85,12 @@ def quantize(
     *,
     batch: int = 1,
     is_free_batch: bool = False,
+    processor: Processor = CPU,
 ) -> QuantizedModel:
     """Make the int8 graph, with the ranges of a quantized checkpoint or of calibration pictures.
 
     Args:
-        batch, is_free_batch: As in `build_quantized`.
+        batch, is_free_batch, processor: As in `build_quantized`.
 
     Raises:
         ValueError: If there are neither.
@@ -97,7 +100,7 @@ def quantize(
     elif calibration is not None:
         say(f"calibrating on {calibration.description}")
     batches = None if calibration is None else pixel_batches(calibration.pixels, batch)
-    return build_quantized(float_model, batches, method, batch, is_free_batch=is_free_batch)
+    return build_quantized(float_model, batches, method, batch, is_free_batch=is_free_batch, processor=processor)
 
 
 def make_lowerable(
@@ -112,6 +115,7 @@ def make_lowerable(
     output: Output = "logits",
     batch: int = 1,
     is_free_batch: bool = False,
+    processor: Processor = CPU,
 ) -> Lowerable:
     """Bring together what every target needs; `calibration` are the pictures that ranges were chosen from, if any."""
     module: nn.Module = float_model.module
@@ -143,6 +147,7 @@ def make_lowerable(
         graph_outputs=float_outputs if quantized is None else run_outputs(graph, pictures.pixels, batch),
         batch=batch,
         is_free_batch=is_free_batch,
+        processor=processor,
     )
 
 
@@ -155,13 +160,14 @@ def convert_one(
     command: str = "",
     float_between: Literal["fp16", "fp32"] = "fp16",
     etrecord: Path | None = None,
+    io: Io = "uint8",
     say: Say,
 ) -> Converted:
     """Lower to one target, write file and manifest into `folder`, run the file and compare it.
 
     Args:
         command: What the manifest says how to repeat this.
-        float_between, etrecord: As in `Request`.
+        float_between, etrecord, io: As in `Request`.
 
     Raises:
         ValueError: If an operator has no lowering.
@@ -171,7 +177,8 @@ def convert_one(
     spec = TARGETS[target, backend]
     say(f"lowering to {target}")
     infix = "_features" if model.kind == "features" else ""
-    path = folder / f"{model.name}{infix}_{model.precision}{spec.suffix}"
+    made_for = "" if model.processor is CPU else f"_{model.processor.name}"
+    path = folder / f"{model.name}{infix}_{model.precision}{made_for}{spec.suffix}"
     converter = importlib.import_module(spec.module)
     request = Request(
         precision=model.precision,
@@ -181,6 +188,8 @@ def convert_one(
         float_between=float_between,
         etrecord=etrecord,
         is_free_batch=model.is_free_batch,
+        has_floats=model.processor.has_floats,
+        io=io,
     )
     inputs = (torch.zeros(model.batch, *model.float_model.preprocess.size, 3),)
     result = converter.convert(model.graph, inputs, path, options=spec.options(request))
@@ -248,7 +257,9 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         weights=model.weights,
         classes=classes,
         input=_input_info(model, result),
-        output=manifests.OutputInfo(name=model.outputs[-1], shape=shape, dtype="float32", kind=model.kind),
+        output=manifests.OutputInfo(
+            name=model.outputs[-1], shape=shape, dtype=result.details.get("output_dtype", "float32"), kind=model.kind
+        ),
         file=manifests.describe_file(result.path),
         operators=result.details["operators"],
         delegated_nodes=result.delegated_nodes,
@@ -258,6 +269,7 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         quantization=model.quantization,
         tool_versions=result.tool_versions,
         command=command,
+        processor=model.processor.name,  # type: ignore[arg-type]
         features=_maps(model, result.input_shape[0]),
     )
 

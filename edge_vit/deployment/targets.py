@@ -14,6 +14,7 @@ from converters.card import ModelCard
 
 Precision = Literal["fp32", "fp16", "int8"]
 Output = Literal["logits", "probabilities"]
+Io = Literal["uint8", "int8"]
 ALL = "all"
 
 
@@ -28,6 +29,8 @@ class Request:
         float_between: In which precision Core ML computes between the integers.
         etrecord: Where ExecuTorch is to leave its ETRecord.
         is_free_batch: Take any number of pictures at once, where the format can.
+        has_floats: As of the processor that the file is for.
+        io: "uint8" takes pixels and gives floats; "int8" takes pixels less 128 and gives integers.
     """
 
     precision: Precision
@@ -37,6 +40,8 @@ class Request:
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
     is_free_batch: bool = False
+    has_floats: bool = True
+    io: Io = "uint8"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +64,13 @@ class TargetSpec:
 def _tflite(request: Request) -> Any:
     from converters.tflite.lower import TFLiteOptions
 
-    return TFLiteOptions(half_precision=request.precision == "fp16", outputs=request.outputs, card=request.card)
+    return TFLiteOptions(
+        half_precision=request.precision == "fp16",
+        has_floats=request.has_floats,
+        io=request.io,
+        outputs=request.outputs,
+        card=request.card,
+    )
 
 
 def _executorch(request: Request) -> Any:

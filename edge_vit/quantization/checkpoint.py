@@ -58,9 +58,13 @@ def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def quantized_weight_names(plan: Plan) -> set[str]:
-    """Return the names of the weights that the plan's int8 operators read, in a graph as exported."""
-    return {str(node.args[1].target) for node in plan.int8_nodes if node.target in GEMM_OPS}  # type: ignore[union-attr]
+def quantized_weight_names(graph_module: GraphModule, plan: Plan) -> set[str]:
+    """Return the names of the weights that the plan's int8 operators read, in a graph as exported.
+
+    Constants that a rewrite put there, such as the 1/C of a mean, are no weights.
+    """
+    names = {str(node.args[1].target) for node in plan.int8_nodes if node.target in GEMM_OPS}  # type: ignore[union-attr]
+    return names & {name for name, _ in graph_module.named_parameters()}
 
 
 def save_quantized(

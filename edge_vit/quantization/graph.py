@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from converters.passes.graph import free_batch
+from converters.passes.layer_norm import spell_out_layer_norm_
 
 ATEN = torch.ops.aten
 
@@ -23,13 +24,16 @@ MOVING_OPS = frozenset(
 )  # fmt: skip
 
 
-def export_graph(model: nn.Module, example: Tensor, dynamic_batch: bool = False) -> GraphModule:
+def export_graph(
+    model: nn.Module, example: Tensor, dynamic_batch: bool = False, *, has_floats: bool = True
+) -> GraphModule:
     """Export a deploy-form model in eval mode and write its Hardswish as operators that have int8 kernels.
 
     Args:
         model: Takes one tensor, returns one.
         example: Its input; batch one for conversion.
         dynamic_batch: Let axis 0 vary from 2 up: for training, and for files that leave it open.
+        has_floats: As of the processor; without, layer norms are spelled out.
     """
     if model.training:
         raise ValueError("the model is in training mode; call eval() and fuse() first")
@@ -38,6 +42,8 @@ def export_graph(model: nn.Module, example: Tensor, dynamic_batch: bool = False)
     exported = torch.export.export(copy.deepcopy(model), (example,), dynamic_shapes=shapes).module()
     assert isinstance(exported, GraphModule)
     expand_hardswish_(exported)
+    if not has_floats:
+        spell_out_layer_norm_(exported, is_planned=True)
     return exported
 
 

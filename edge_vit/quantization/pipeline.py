@@ -25,6 +25,7 @@ from edge_vit.quantization.checkpoint import load_into_graph_, ranges_from
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.half_scales import round_scales_
 from edge_vit.quantization.plan import Plan, QParams, make_plan
+from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
 
@@ -133,13 +134,16 @@ def build_quantized(
     batch: int = 1,
     *,
     is_free_batch: bool = False,
+    processor: Processor = CPU,
 ) -> QuantizedModel:
     """Make the qdq graph: from a quantized checkpoint, or from float weights and calibration pixels.
 
     Args:
-        batches: Pixels (batch, H, W, 3), float; needed for float weights, ignored for a quantized checkpoint.
+        batches: Pixels (batch, H, W, 3), float; needed for float weights, and for a quantized checkpoint where its
+            ranges are for another processor.
         batch: How many pictures the graph takes at once.
         is_free_batch: It takes any number from two up; `batch` is two then.
+        processor: Where it is to run; `batches` may choose those ranges that only its plan has.
 
     Raises:
         ValueError: If ranges are neither stored nor can be calibrated.
@@ -147,8 +151,9 @@ def build_quantized(
     integers = float_model.integers
     if integers is None and batches is None:
         raise no_ranges(float_model.weights)
-    graph = export_graph(float_model.module, torch.zeros(batch, *float_model.preprocess.size, 3), is_free_batch)
-    plan = make_plan(graph)
+    example = torch.zeros(batch, *float_model.preprocess.size, 3)
+    graph = export_graph(float_model.module, example, is_free_batch, has_floats=processor.has_floats)
+    plan = make_plan(graph, processor=processor)
     summary: dict[str, Any] = {
         "weights": "int8, symmetric, one scale an output channel",
         "activations": "int8, one scale and zero point a tensor; symmetric where a matmul's right-hand side",
@@ -159,7 +164,17 @@ def build_quantized(
             tensors = {key: value for key, value in tensors.items() if not key.startswith(_HEAD)}
         load_into_graph_(graph, tensors, float_model.weights)
         ranges, precision = ranges_from(integers.metadata), str(integers.metadata.get("precision", "int8_qat"))
+        missing = plan.missing(ranges)
+        if missing and batches is None:
+            raise ValueError(
+                f"{float_model.weights} lacks {len(missing)} of the {len(plan.groups)} ranges that --processor "
+                f"{processor.name} needs ({', '.join(missing[:2])}, ...); give --calib DIR to choose them from "
+                f"pictures, or train with --qat --processor {processor.name}"
+            )
         summary |= {"ranges_from": float_model.weights}
+        if missing and batches is not None:
+            ranges = calibrate(graph, plan, batches, method) | ranges
+            summary |= {"ranges_calibrated": missing}
     else:
         assert batches is not None
         ranges, precision = calibrate(graph, plan, batches, method), "int8_ptq"

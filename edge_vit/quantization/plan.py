@@ -1,7 +1,7 @@
 """Which operator runs in int8, which in float, and which values share a range.
 
-The rules follow what the runtimes' kernels do on ARM (benchmarks/tflite_int8.py and bench_arm --emulate measure it;
-docs/quantization.md has the figures):
+What runs in int8 is the processor's to say (quantization/processors.py). On a CPU the rules follow what the runtimes'
+kernels do on ARM (benchmarks/tflite_int8.py and bench_arm --emulate measure it; docs/quantization.md has the figures):
 
 - int8: convolution, linear, batched matmul (right-hand side symmetric: XNNPACK has no kernel for another zero point),
   addition, subtraction, multiplication, mean, sigmoid, concatenation and everything that only moves values.
@@ -20,14 +20,23 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edge_vit.quantization.graph import ATEN, MOVING_OPS, get_tensor, is_constant, value_names
+from edge_vit.quantization.processors import CPU, Processor
 
 GEMM_OPS = frozenset({ATEN.linear.default, ATEN.conv2d.default})
 MATMUL_OPS = frozenset({ATEN.bmm.default, ATEN.matmul.default})
 SUM_OPS = frozenset({ATEN.add.Tensor, ATEN.sub.Tensor})
 ELEMENTWISE_OPS = SUM_OPS | {ATEN.mul.Tensor}
-POOLING_OPS = frozenset({ATEN.mean.dim, ATEN.adaptive_avg_pool2d.default, ATEN.avg_pool2d.default})
 FUSED_OPS = frozenset({ATEN.relu.default, ATEN.relu_.default, ATEN.hardtanh.default, ATEN.hardtanh_.default})
-INT8_OPS = GEMM_OPS | MATMUL_OPS | ELEMENTWISE_OPS | POOLING_OPS | {ATEN.sigmoid.default, ATEN.cat.default}
+# What processors call the operators; an attention's bias has a name of its own.
+KINDS = {
+    ATEN.linear.default: "linear", ATEN.conv2d.default: "convolution",
+    ATEN.bmm.default: "matrix product", ATEN.matmul.default: "matrix product",
+    ATEN.add.Tensor: "addition", ATEN.sub.Tensor: "subtraction", ATEN.mul.Tensor: "multiplication",
+    ATEN.mean.dim: "mean", ATEN.adaptive_avg_pool2d.default: "mean", ATEN.avg_pool2d.default: "mean",
+    ATEN.cat.default: "concatenation", ATEN.sigmoid.default: "sigmoid", ATEN.gelu.default: "gelu",
+    ATEN.softmax.int: "softmax", ATEN._softmax.default: "softmax",
+    ATEN.hardswish.default: "hardswish", ATEN.rsqrt.default: "reciprocal root",
+}  # fmt: skip
 
 RangeKind = Literal["affine", "symmetric", "fixed"]
 
@@ -46,9 +55,6 @@ class QParams:
             raise ValueError(f"zero point {self.zero_point} is not allowed; use -128 to 127")
 
 
-# Kernels demand this grid of sigmoid outputs. Softmax runs in float, so the grid of its output is free: over 196 tokens
-# most probabilities lie below one step of 1/256, and a grid up to the largest that occurs gains 5 dB a layer.
-PROBABILITY = QParams(scale=1.0 / 256.0, zero_point=-128)
 RELU6 = QParams(scale=6.0 / 255.0, zero_point=-128)
 PIXELS = QParams(scale=1.0, zero_point=-128)
 
@@ -86,29 +92,41 @@ class Plan:
     float_nodes: list[Node]
     names: dict[Node, str]
 
+    def missing(self, ranges: Mapping[str, QParams]) -> list[str]:
+        """Return the names of the groups that have no range yet."""
+        return [name for name, group in self.groups.items() if group.kind != "fixed" and name not in ranges]
 
-def make_plan(graph_module: GraphModule, pixel_input: bool = True) -> Plan:
+
+def make_plan(graph_module: GraphModule, pixel_input: bool = True, processor: Processor = CPU) -> Plan:
     """Decide for every operator of an exported deploy-form graph.
 
     Args:
         pixel_input: The graph's input holds pixels 0 to 255, which int8 carries exactly.
+
+    Raises:
+        ValueError: If an operator has no integer form and the processor no floats.
     """
     names = value_names(graph_module)
     nodes = [node for node in graph_module.graph.nodes if node.op == "call_function"]
-    int8_nodes = [node for node in nodes if _is_int8(node)]
+    int8_nodes = [node for node in nodes if _kind(node) in processor.int8]
     quantized = _quantized_values(int8_nodes, graph_module)
     group_of = _merge_groups(graph_module, quantized, names)
     groups = {group.name: group for group in group_of.values()}
     for group in groups.values():
         group.entries = [n for n in graph_module.graph.nodes if group_of.get(n) is group and not _is_moving(n)]
-        _set_kind(group, pixel_input)
+        _set_kind(group, pixel_input, processor)
     for node in int8_nodes:
         if node.target in MATMUL_OPS:
             right = group_of[node.args[1]]  # type: ignore[index]
             assert right.kind != "fixed", f"{names[node]}: a probability is the right-hand side of a matmul"
             right.kind = "symmetric"
-    moved = {node for node in nodes if node.target in MOVING_OPS or node.target in FUSED_OPS}
-    float_nodes = [n for n in nodes if n not in moved and not _is_int8(n) and _is_computation(n)]
+    known = {node for node in nodes if node.target in MOVING_OPS or node.target in FUSED_OPS} | set(int8_nodes)
+    float_nodes = [n for n in nodes if n not in known and _is_computation(n)]
+    if float_nodes and not processor.has_floats:
+        raise ValueError(
+            f"{len(float_nodes)} operators have no integer form and --processor {processor.name} has no floats: "
+            f"{', '.join(names[node] for node in float_nodes[:3])}; use --processor cpu"
+        )
     return Plan(groups=groups, group_of=group_of, int8_nodes=int8_nodes, float_nodes=float_nodes, names=names)
 
 
@@ -152,8 +170,9 @@ def fused_activation(node: Node) -> Node | None:
     return users[0] if can_fuse and len(users) == 1 and users[0].target in FUSED_OPS else None
 
 
-def _is_int8(node: Node) -> bool:
-    return node.target in INT8_OPS and not is_attention_bias(node)
+def _kind(node: Node) -> str:
+    """Return what processors call an operator, "" for one that they do not know."""
+    return "attention bias" if is_attention_bias(node) else KINDS.get(node.target, "")  # type: ignore[call-overload]
 
 
 def _is_moving(node: Node) -> bool:
@@ -210,15 +229,15 @@ def _merge_groups(graph_module: GraphModule, quantized: set[Node], names: dict[N
     return {node: groups[root(node)] for node in sorted(quantized, key=order.__getitem__)}
 
 
-def _set_kind(group: RangeGroup, pixel_input: bool) -> None:
-    fixed = {_fixed_grid(entry, pixel_input) for entry in group.entries}
+def _set_kind(group: RangeGroup, pixel_input: bool, processor: Processor) -> None:
+    fixed = {_fixed_grid(entry, pixel_input, processor) for entry in group.entries}
     if len(fixed) == 1 and None not in fixed:
         group.kind, group.fixed = "fixed", fixed.pop()
 
 
-def _fixed_grid(node: Node, pixel_input: bool) -> QParams | None:
-    if node.target == ATEN.sigmoid.default:
-        return PROBABILITY
+def _fixed_grid(node: Node, pixel_input: bool, processor: Processor) -> QParams | None:
+    if (grid := processor.grids.get(_kind(node))) is not None:
+        return QParams(scale=grid[0], zero_point=grid[1])
     if node.target == ATEN.hardtanh.default and tuple(node.args[1:3]) == (0.0, 6.0):
         return RELU6
     return PIXELS if pixel_input and node.op == "placeholder" else None

@@ -37,8 +37,7 @@ def quantize_graph(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, Q
     silence_torchao()
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    missing = [name for name, group in plan.groups.items() if group.kind != "fixed" and name not in ranges]
-    if missing:
+    if missing := plan.missing(ranges):
         raise ValueError(
             f"{len(missing)} of {len(plan.groups)} ranges are missing ({', '.join(missing[:3])}...); "
             "calibrate this model, or give the checkpoint that was trained for it"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edge_vit.quantization.processors import CPU, check_request, find_processor
+
 DEFAULT_RESOLUTION = 224
 
 
@@ -133,7 +135,8 @@ class TrainConfig:
     """One training run; see `--help` of the command for each field.
 
     Attributes:
-        output_dir: None for runs/MODEL_RESOLUTION, with _qat behind it.
+        output_dir: None for runs/MODEL_RESOLUTION, with _qat behind it, and the processor if that is not the cpu.
+        processor: With `qat`, where the file is to run.
         resolution: Side of the input in pixels; None for 224, with `qat` for what the weights were trained at.
         drop_path: None for the variant's own.
         threads: None for torch's choice.
@@ -153,6 +156,7 @@ class TrainConfig:
     recipe: Recipe
     output_dir: Path | None = None
     qat: bool = False
+    processor: str = "cpu"
     resolution: int | None = None
     drop_path: float | None = None
     weights: str | None = None
@@ -183,6 +187,10 @@ class TrainConfig:
         _check_numbers(self, {"val_share": inner, "select_share": _BELOW_ONE, "temperature": temperature})
         if self.qat and self.weights is None:
             raise ValueError("--qat starts from a float checkpoint; give it with --weights")
+        if self.processor != CPU.name and not self.qat:
+            raise ValueError(f"--processor {self.processor} is for --qat; float weights are for every processor")
+        if self.qat:
+            check_request(find_processor(self.processor), "int8", ())
         if self.patience is not None and self.select_share == 0.0:
             raise ValueError(
                 "--patience waits for a better epoch, which --select-share 0 does not look for; leave one out"

@@ -10,6 +10,7 @@ from calibration.lists import write_list
 from edge_vit.models.names import check_name, check_resolution
 from edge_vit.models.sources import WeightsSource, find_weights
 from edge_vit.models.user_code import names_function
+from edge_vit.quantization.processors import CPU, find_processor
 from edge_vit.training.config import DEFAULT_RESOLUTION, TrainConfig, TrainResult
 from edge_vit.training.curves import Curves, check_tensorboard
 from edge_vit.training.folders import Splits, fingerprint, fitting_batch, imbalance, list_splits
@@ -51,9 +52,14 @@ def run(config: TrainConfig) -> TrainResult:
     resolution = source.resolution_for(config.model, config.resolution) if source is not None else config.resolution
     resolution = resolution or DEFAULT_RESOLUTION
     check_resolution(config.model, resolution)
-    folder = config.output_dir or Path("runs") / f"{config.model}_{resolution}{'_qat' if config.qat else ''}"
+    folder = config.output_dir or Path("runs") / f"{config.model}_{resolution}{_kind(config)}"
     with claimed(folder):
         return _run(config, place, splits, source, resolution, folder)
+
+
+def _kind(config: TrainConfig) -> str:
+    made_for = "" if config.processor == CPU.name else f"_{config.processor}"
+    return f"_qat{made_for}" if config.qat else ""
 
 
 def _check_teacher(teacher: str | None) -> None:
@@ -109,7 +115,8 @@ def _run(
     if config.qat:
         assert source is not None
         student = qat_student(
-            config.model, resolution, splits, data.train.images, source, folder, num_val_images, place
+            config.model, resolution, splits, data.train.images, source, folder, num_val_images, place,
+            find_processor(config.processor),
         )  # fmt: skip
     else:
         student = float_student(

@@ -22,6 +22,7 @@ from edge_vit.quantization.checkpoint import quantized_weight_names, save_quanti
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.pipeline import build_float, pixel_batches
 from edge_vit.quantization.plan import make_plan
+from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.qat import QatModel
 from edge_vit.training.batch_norm import share_batch_norms_
@@ -102,12 +103,13 @@ def _start_lines(name: str, source: WeightsSource, report: LoadReport, num_class
 
 def qat_student(
     name: str, resolution: int, splits: Splits, train: ImageSet, source: WeightsSource, folder: Path,
-    num_val_images: int, place: Place,
+    num_val_images: int, place: Place, processor: Processor = CPU,
 ) -> Student:  # fmt: skip
     """Calibrate a float checkpoint, and make its deploy form learn with fake quantization from there.
 
     Args:
         train: Readable training pictures; some of them choose where the ranges start.
+        processor: Where the file is to run: what it computes in integers is so in training.
 
     Raises:
         ValueError: If the checkpoint does not fit the variant, the resolution or the classes.
@@ -118,12 +120,13 @@ def qat_student(
     float_model = build_float(name, source, resolution)
     if len(float_model.classes) != len(classes):
         check_same_classes(splits, float_model.classes, source.label)
-    graph = export_graph(float_model.module, torch.zeros(2, resolution, resolution, 3), dynamic_batch=True)
-    plan = make_plan(graph)
+    example = torch.zeros(2, resolution, resolution, 3)
+    graph = export_graph(float_model.module, example, dynamic_batch=True, has_floats=processor.has_floats)
+    plan = make_plan(graph, processor=processor)
     if place.is_main:
         print("calibrating", file=sys.stderr)
     ranges = calibrate(graph, plan, pixel_batches(_calibration_pixels(train, float_model.preprocess)))
-    quantized = quantized_weight_names(plan)  # before fake quantization comes between operators and weights
+    quantized = quantized_weight_names(graph, plan)  # before fake quantization comes between operators and weights
     preprocess = float_model.preprocess
     model = QatModel(graph, plan, ranges, preprocess.mean, preprocess.std, num_processes=place.num_processes)
     checkpoint = folder / f"{name}_int8.safetensors"
@@ -136,9 +139,8 @@ def qat_student(
         precision = "int8_ptq" if is_start else "int8_qat"
         metadata = _metadata(name, resolution, classes, top1, num_val_images) | {"precision": precision}
         with written(checkpoint):
-            save_quantized(
-                checkpoint, module.weights(), module.ranges(), quantized, metadata | {"float_file": float_copy.name}
-            )
+            metadata |= {"float_file": float_copy.name, "processor": processor.name}
+            save_quantized(checkpoint, module.weights(), module.ranges(), quantized, metadata)
 
     return Student(model=model, checkpoint=checkpoint, save=save, freeze=model.freeze_ranges)
 

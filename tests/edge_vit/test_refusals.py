@@ -115,6 +115,11 @@ CONVERT = {
     "levit_128s --target tflit": "unknown target 'tflit'; choose from",
     f"{LEVIT} --backend tvm": "tflite has no backend 'tvm'",
     "levit_128s --target executorch --fp16": "executorch has no fp16",
+    f"{LEVIT} --int8 --processor npuu": "unknown processor 'npuu'; choose from cpu, npu, gpu; did you mean npu?",
+    f"{LEVIT} --processor npu": "--processor npu takes no fp32 file; use --int8",
+    f"{LEVIT} --int8 --processor gpu": "--processor gpu takes no int8 file; use no precision flag or --fp16",
+    "levit_128s --target executorch --int8 --processor npu": "--processor npu is not for executorch; use --target",
+    f"{LEVIT} --io int8": "--io int8 is for logits with --target tflite --int8; leave it out",
     f"{LEVIT} --resolution 0": "resolution 0 is not allowed; use a multiple of 16 from 64 up",
     f"{LEVIT} --resolution 96x100": "resolution (96, 100) is not allowed; use a multiple of 16",
     f"{LEVIT} --resolution 96x": "resolution '96x' is not allowed; use a side or height and width",
@@ -239,6 +244,24 @@ def test_refused_without_torch(command, words, message, here):
     assert (code, heavy) == (2, [])
     assert said.startswith("error: ") and message in said and said.count("\n") == 1
     assert sorted(here.rglob("*")) == before
+
+
+def test_processors_are_listed_without_torch(here):
+    code, heavy, said = listed(here)
+    assert (code, heavy) == (0, []) and all(f"\n{name} " in "\n" + said for name in ("cpu", "npu", "gpu"))
+
+
+def listed(folder):
+    script = RUN.format(command="convert", heavy=HEAVY).replace("code = ", "code = 0\ntry: ").replace(
+        "\nprint", "\nexcept SystemExit as e: code = e.code or 0\nprint"
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--processor", "list"], capture_output=True, text=True, cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)}, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    code, heavy = json.loads(lines[-1])
+    return code, heavy, "\n".join(lines[:-1])
 
 
 def test_pictures_that_are_not_there_need_no_runtime(here):

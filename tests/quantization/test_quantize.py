@@ -113,7 +113,7 @@ def test_checkpoint_gives_back_the_same_integers(qat_model, pixel_model, ranges,
     """Pack as int8, unpack, load into a fresh graph: the same integers, and outputs equal up to flips of rounding."""
     first = export_graph(pixel_model, batches[0])
     plan = make_plan(first)
-    names = quantized_weight_names(plan)
+    names = quantized_weight_names(first, plan)
     assert len(names) == 71
     stored = pack({name: value.detach() for name, value in first.named_parameters()}, names)
     assert all(stored[name].dtype == torch.int8 and int(stored[name].abs().max()) == 127 for name in names)

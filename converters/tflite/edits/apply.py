@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from converters.tflite.edits.boundary import free_from_int8_, give_float_, take_uint8_
+from converters.tflite.edits.boundary import free_from_int8_, give_float_, keep_integers_, take_uint8_
 from converters.tflite.edits.constants import shrink_constants_
 from converters.tflite.edits.flatbuffer import EditedModel
 from converters.tflite.edits.matmul import restore_matmuls_
@@ -14,16 +14,20 @@ def edit_model(
     flatbuffer: bytes,
     *,
     stored_constants: Literal["int8", "fp16"] | None,
+    has_floats: bool = True,
+    io: Literal["uint8", "int8"] = "uint8",
     outputs: tuple[str, ...] = ("logits",),
     metadata: bytes = b"",
 ) -> bytes:
-    """Return the model with the outside that apps expect: uint8 pixels in, floats out.
+    """Return the model with the outside that apps expect, by default uint8 pixels in, floats out.
 
     Args:
         stored_constants: Keep large float constants smaller, dequantized once when the model is loaded. "int8" is for a
             quantized graph and concerns the addends of its float additions (attention biases): the qdq graph holds
             them on that grid, but the lowering tool drops quantize-dequantize pairs on constants. "fp16" is for a
             float graph and concerns everything.
+        has_floats: Whether the processor computes floats.
+        io: "int8" leaves the integers of a quantized graph as they are, at both ends.
         outputs: What the outputs are called.
         metadata: TFLite Metadata, see converters/tflite/metadata.py.
 
@@ -31,9 +35,13 @@ def edit_model(
         ValueError: If the graph does not take pixels.
     """
     model = EditedModel(flatbuffer)
-    take_uint8_(model)
-    give_float_(model, outputs)
-    free_from_int8_(model)
+    if io == "int8":
+        keep_integers_(model, outputs)
+    else:
+        take_uint8_(model, has_floats)
+        give_float_(model, outputs)
+    if has_floats:
+        free_from_int8_(model)
     restore_matmuls_(model)
     fuse_relu_(model)
     if stored_constants is not None:

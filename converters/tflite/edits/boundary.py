@@ -8,8 +8,27 @@ _FLOAT_ONLY = ("SOFTMAX", "GELU")
 INPUT_NAME = "pixels"
 
 
-def take_uint8_(model: EditedModel) -> None:
+def keep_integers_(model: EditedModel, names: tuple[str, ...]) -> None:
+    """Leave both ends of a quantized graph as they are, and call them by their names.
+
+    Raises:
+        ValueError: If an end is no int8.
+    """
+    ends = {int(model.graph.inputs[0]): INPUT_NAME, **dict(zip(map(int, model.graph.outputs), names, strict=True))}
+    for tensor, name in ends.items():
+        if model.dtype(tensor) != "int8":
+            raise ValueError(f"{name} is {model.dtype(tensor)} inside, no int8; leave --io int8 out")
+        model.graph.tensors[tensor].name = name.encode()
+    for signature in model.model.signatureDefs or []:
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.name = ends[int(entry.tensorIndex)].encode()
+
+
+def take_uint8_(model: EditedModel, has_floats: bool = True) -> None:
     """Put operators before the graph that turn uint8 pixels into what the graph reads.
+
+    Args:
+        has_floats: Whether the processor may take the way over floats, if it is the faster one.
 
     Raises:
         ValueError: If the graph reads something else than pixels, float32 or int8 (pixel - 128).
@@ -24,7 +43,9 @@ def take_uint8_(model: EditedModel) -> None:
     elif dtype != "float32":
         raise ValueError(f"input type {dtype} is not allowed; the graph must take float32 or int8 pixels")
     new = model.add_tensor(INPUT_NAME.encode(), model.shape(old), "uint8", model.make_grid(1.0))
-    if dtype == "int8":
+    if dtype == "int8" and not has_floats:
+        first = [model.make_operator("QUANTIZE", [new], [old])]
+    elif dtype == "int8":
         # One QUANTIZE from uint8 to int8 would do, but XNNPACK does not take it. A DEQUANTIZE and a QUANTIZE it takes,
         # and runs the pair as one table lookup.
         middle = model.add_tensor(b"pixels_float", model.shape(old), "float32")

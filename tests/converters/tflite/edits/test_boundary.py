@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_tflite import T, build, run
 
-from converters.tflite.edits.boundary import free_from_int8_, give_float_, take_uint8_
+from converters.tflite.edits.boundary import free_from_int8_, give_float_, keep_integers_, take_uint8_
 from converters.tflite.edits.flatbuffer import EditedModel
 
 PIXELS = np.arange(0, 240, 20, dtype=np.uint8).reshape(1, 4, 3)
@@ -36,6 +36,25 @@ def test_int8_graph_takes_uint8_through_a_pair(schema, read):
     flatbuffer = edited(add_one(schema, "int8", (1.0, -128)), take_uint8_)
     assert [op.kind for op in read(flatbuffer).operators] == ["DEQUANTIZE", "QUANTIZE", "ADD"]
     np.testing.assert_array_equal(run(flatbuffer, PIXELS), PIXELS.astype(int) + 1 - 128)
+
+
+def test_a_processor_without_floats_takes_uint8_through_one_operator(schema, read):
+    model = EditedModel(add_one(schema, "int8", (1.0, -128)))
+    take_uint8_(model, has_floats=False)
+    assert [op.kind for op in read(model.pack()).operators] == ["QUANTIZE", "ADD"]
+    np.testing.assert_array_equal(run(model.pack(), PIXELS), PIXELS.astype(int) + 1 - 128)
+
+
+def test_integers_stay_at_both_ends(schema, read):
+    model = EditedModel(add_one(schema, "int8", (1.0, -128)))
+    keep_integers_(model, ("logits",))
+    written = read(model.pack())
+    assert [op.kind for op in written.operators] == ["ADD"]
+    assert [(t.name, t.dtype) for t in written.input_tensors + written.output_tensors] == [
+        ("pixels", "int8"), ("logits", "int8"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="pixels is float32 inside, no int8; leave --io int8 out"):
+        keep_integers_(EditedModel(add_one(schema, "float32")), ("logits",))
 
 
 def test_other_inputs_are_refused(schema):
