@@ -13,7 +13,7 @@ from PIL import Image
 
 from android_demo.apk import check, contrast, golden
 from android_demo.apk import compile as compiling
-from android_demo.apk.layout import SCALE, Device, Painter, Resources, View
+from android_demo.apk.layout import INKS, SCALE, Device, Painter, Resources, View
 
 SCREENS = Path(__file__).parent / "screens"
 PHONE, TABLET = (360, 740), (800, 1280)  # dp
@@ -50,12 +50,20 @@ DRAWN = (
     ("classified", "tablet", "night"),
     ("unsure",),
     ("unsure", "night", "de"),
+    ("live",),
     ("live", "night", "landscape"),
     ("warming_up",),
     ("measuring", "night"),
     ("measuring", "de", "large"),
+    ("taking_turns",),
     ("measured",),
     ("measured", "de"),
+    ("measured", "landscape"),
+    ("measured_long", "night"),
+    ("measured_long", "large", "de"),
+    ("compared",),
+    ("compared", "night", "de"),
+    ("compared", "tablet"),
     ("no_model",),
     ("manifest_missing",),
     ("model_damaged", "night"),
@@ -67,7 +75,7 @@ DRAWN = (
     ("camera_failed", "landscape"),
     ("camera_failed", "night", "large", "de"),
 )
-WITH_PICTURE = ("classified", "live", "measuring", "measured", "warming_up", "working", "unsure")
+WITH_PICTURE = ("classified", "live", "measuring", "taking_turns", "warming_up", "working", "unsure")
 SAMPLE = compiling.APP / "main/res/drawable-nodpi/sample.webp"
 
 
@@ -157,10 +165,23 @@ def fill(screen: View, content: dict, resources: Resources, *, is_live: bool) ->
     screen.find("camera").state |= {"enabled": content["can_classify"] or is_live, "text": camera}
     measure = "@string/stop" if content["can_stop"] else "@string/benchmark"
     screen.find("measure").state |= {"enabled": content["can_measure"] or content["can_stop"], "text": measure}
-    screen.find("share").state["enabled"] = content["can_share"]
+    screen.find("sharing").state["visibility"] = "visible" if content["can_share"] else "gone"
+    for i, view in enumerate(screen.find("figures").children):
+        view.state["visibility"] = "visible" if i < len(content["figures"]) else "gone"
+        if i < len(content["figures"]):
+            one = content["figures"][i]
+            view.find("figures_name").state |= {"text": one["name"], "textColor": f"@color/{INKS[one['ink']]}"}
+            for percent, value in zip((50, 90, 99), one["values"], strict=True):
+                view.find(f"value_{percent}").state["text"] = resources.say(value)
+    for i, view in enumerate(screen.find("charts").children):
+        is_shown = i < len(content["charts"])
+        view.state |= {"visibility": "visible" if is_shown else "gone", "chart": (content["charts"] + [None] * 2)[i]}
+    screen.find("preview").state["visibility"] = "visible" if content["has_picture"] else "gone"
     screen.find("camera_view").state["visibility"] = "visible" if is_live else "gone"
     screen.find("picture").state["visibility"] = "gone" if is_live else "visible"
     chosen = {"models": "levit_128s_int8", "runtimes": "ExecuTorch CPU", "threads": "1"}
+    chosen["compared"] = "levit_128s_fp32" if len(content["figures"]) > 1 else resources.text("@string/alone")
+    chosen["durations"] = resources.say({"say": "duration_seconds", "values": [5]})
     chosen["thresholds"] = resources.say({"say": "threshold_value", "values": [30]})
     for name, text in chosen.items():
         screen.find(name).state["text"] = text

@@ -77,9 +77,10 @@ def link_resources(tools: Tools, info: AppInfo, work: Path) -> Path:
     generated = work / "generated"
     generated.mkdir()
     manifest = (APP / "main" / "AndroidManifest.xml").read_text()
-    # What Gradle adds: the package's name, and that the libraries are unpacked when installed.
+    # What Gradle adds: the package's name, the application's, and that the libraries are unpacked when installed.
     manifest = manifest.replace("<manifest ", f'<manifest package="{info.namespace}" ', 1)
     manifest = manifest.replace("<application\n", '<application\n        android:extractNativeLibs="true"\n', 1)
+    manifest = manifest.replace("${applicationId}", info.application_id)
     (work / "AndroidManifest.xml").write_text(manifest)
     tools.aapt2("compile", "--dir", APP / "main" / "res", "-o", work / "resources.zip")
     tools.aapt2(

@@ -6,6 +6,8 @@ and widgets are not Android's, so texts are not quite as long as on a phone.
 """
 
 import contextlib
+import itertools
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -16,6 +18,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 ANDROID = "{http://schemas.android.com/apk/res/android}"
 SCALE = 2  # pixels of a dp
+CHART = "edgevit.demo.ChartView"
+CHART_LETTER = "12sp"
+INKS = {
+    "text": "text", "quiet": "text_quiet", "track": "track", "first": "accent", "second": "second", "heat": "heat",
+}  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +81,11 @@ class Resources:
         if min(device.width, device.height) >= 600:
             self.dimens |= self._values("values-sw600dp/dimens.xml", "dimen")
         styles = ET.parse(folder / "values/styles.xml").getroot()
-        self.styles = {s.get("name", ""): {i.get("name", "")[8:]: i.text or "" for i in s} for s in styles}
+        self.styles: dict[str, dict[str, str]] = {}
+        for style in styles:  # One named A.B is an A, with what it says itself; A stands before it.
+            name = style.get("name", "")
+            own = {item.get("name", "")[8:]: item.text or "" for item in style}
+            self.styles[name] = self.styles.get(name.rpartition(".")[0], {}) | own
 
     def _values(self, name: str, tag: str) -> dict[str, str]:
         return {item.get("name", ""): item.text or "" for item in ET.parse(self.folder / name).getroot().iter(tag)}
@@ -90,6 +101,17 @@ class Resources:
         ]
         chosen = next(color for color, state in items if state is None or (state == "true") == is_enabled)
         return self.color(chosen)
+
+    def shape(self, name: str, *, is_enabled: bool) -> tuple[str, str]:
+        """Return colour and corner radius of a drawable that is a rectangle, or a list of such for states."""
+        found = ET.parse(self.folder / "drawable" / f"{name.removeprefix('@drawable/')}.xml").getroot()
+        for item in found.iter("item"):
+            state = item.get(f"{ANDROID}state_enabled")
+            if state is None or (state == "true") == is_enabled:
+                found = item
+                break
+        (solid,), (corners,) = found.iter("solid"), found.iter("corners")
+        return self.color(solid.get(f"{ANDROID}color", "")), corners.get(f"{ANDROID}radius", "0dp")
 
     def length(self, value: str) -> int:
         """Return a length such as 16dp, 13sp or @dimen/page_padding in pixels; sp grow with the reader's font size."""
@@ -169,7 +191,10 @@ class Painter:
             for child, box in self._place(view, width - left - right, height - top - bottom):
                 self._draw(child, x + left + box[0], y + top + box[1], box[2], box[3])
             return
-        known = {"TextView": self._text, "Button": self._button, "Spinner": self._spinner, "ProgressBar": self._bar}
+        known = {
+            "TextView": self._text, "Button": self._button, "Spinner": self._spinner, "ProgressBar": self._bar,
+            CHART: self._chart,
+        }  # fmt: skip
         known.get(view.kind, self._picture)(view, x, y, width, height)
 
     def _pads(self, view: View) -> tuple[int, int, int, int]:
@@ -221,6 +246,8 @@ class Painter:
             return wide, max(high, self.dp(view.get("minHeight", "0dp")))
         if view.kind == "ProgressBar":
             return width, self.dp("16dp")
+        if view.kind == CHART:
+            return width, round(view.state["chart"]["height"] * self.dp(CHART_LETTER))
         boxes = [box for _, box in self._place(view, width - left - right, 0)]
         return width, max((at + height for _, at, _, height in boxes), default=0) + top + bottom
 
@@ -265,8 +292,8 @@ class Painter:
 
     def _button(self, view: View, x: int, y: int, width: int, height: int) -> None:
         is_enabled = view.state.get("enabled", True)
-        fill = self.resources.color("@color/accent" if is_enabled else "@color/track")
-        self.pen.rounded_rectangle((x, y, x + width, y + height), self.dp("8dp"), fill=fill)
+        fill, radius = self.resources.shape(view.get("background"), is_enabled=is_enabled)
+        self.pen.rounded_rectangle((x, y, x + width, y + height), min(self.dp(radius), height // 2), fill=fill)
         ink = self.resources.color(view.get("textColor"), is_enabled=is_enabled)
         left, _, right, _ = self._pads(view)
         lines = self._lines(view, width - left - right)
@@ -302,3 +329,38 @@ class Painter:
             scale = min(width / picture.width, height / picture.height)
             small = picture.resize((round(picture.width * scale), round(picture.height * scale)))
             self.image.paste(small, (x + (width - small.width) // 2, y + (height - small.height) // 2))
+
+    def _chart(self, view: View, x: int, y: int, width: int, height: int) -> None:
+        """Draw a chart's marks, as ChartView.java does."""
+        letter, font = self.dp(CHART_LETTER), self._font_of(self.dp(CHART_LETTER))
+        for mark in view.state["chart"]["marks"]:
+            ink, flat = self.resources.color(INKS[mark["ink"]]), mark["places"]
+            places = [
+                (x + flat[i] * width + flat[i + 1] * letter, y + flat[i + 2] * height + flat[i + 3] * letter)
+                for i in range(0, len(flat), 4)
+            ]
+            if mark["kind"] == "text":
+                anchor = ("ls", "ms", "rs")[mark["anchor"]]
+                self._write(*places[0], self.resources.say(mark["text"]), font, ink, anchor)
+            elif mark["kind"] == "area":
+                self.pen.polygon(places, fill=ink)
+            else:
+                thick = self.dp("1dp") if mark["ink"] in ("track", "quiet") else self.dp("2dp")
+                dashed = mark["kind"] == "dashed"
+                for line in _dashes(places, self.dp("4dp"), self.dp("3dp")) if dashed else [places]:
+                    self.pen.line(line, fill=ink, width=thick, joint="curve")
+
+
+def _dashes(places: list[tuple[float, float]], drawn: float, left_out: float) -> Iterator[list[tuple[float, float]]]:
+    """Cut a line into dashes of a length, with gaps."""
+    walked = 0.0
+    for (x1, y1), (x2, y2) in itertools.pairwise(places):
+        length, at = math.hypot(x2 - x1, y2 - y1), 0.0
+        while at < length:
+            phase = (walked + at) % (drawn + left_out)
+            is_drawn = phase < drawn
+            end = min(length, at + (drawn if is_drawn else drawn + left_out) - phase)
+            if is_drawn:
+                yield [(x1 + (x2 - x1) * s / length, y1 + (y2 - y1) * s / length) for s in (at, end)]
+            at = max(end, at + 1e-6)
+        walked += length

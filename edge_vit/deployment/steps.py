@@ -184,7 +184,7 @@ def convert_one(
         precision=model.precision,
         card=model.card,
         outputs=model.outputs,
-        facts=_facts(model.float_model.preprocess) | {"output_kind": model.kind},
+        facts=_facts(model.float_model.preprocess) | {"output_kind": model.kind, "precision": _precision(model)},
         float_between=float_between,
         etrecord=etrecord,
         is_free_batch=model.is_free_batch,
@@ -244,6 +244,11 @@ def _facts(preprocess: Preprocess) -> dict[str, Any]:
     }
 
 
+def _precision(model: Lowerable) -> str:
+    """Return the manifest's word for it, which tells how the ranges of an int8 model were found."""
+    return model.precision if model.quantized is None else model.quantized.precision
+
+
 def _draft(model: Lowerable, result: ConversionResult, backend: str, command: str) -> Manifest:
     """Describe a written file before it is verified."""
     is_backbone = model.kind == "features"
@@ -251,7 +256,7 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
     shape = (result.input_shape[0], *model.float_outputs[-1].shape[1:])
     return Manifest(
         model=model.name,
-        precision=model.precision if model.quantized is None else model.quantized.precision,  # type: ignore[arg-type]
+        precision=_precision(model),  # type: ignore[arg-type]
         target=result.target,  # type: ignore[arg-type]
         backend=backend,
         weights=model.weights,

@@ -10,7 +10,10 @@ MIN_RUNS = 50
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """One model on one machine. Times are microseconds, and absent when the machine is emulated."""
+    """One model on one machine. Times are microseconds, and absent when the machine is emulated.
+
+    `temperatures` are pairs of seconds since the start and the battery's degrees Celsius, where an app read them.
+    """
 
     model: str
     model_sha256: str
@@ -27,6 +30,7 @@ class Record:
     runner: dict = field(default_factory=dict)
     rounds: list[dict] = field(default_factory=list)
     sustained: list[list[float]] = field(default_factory=list)
+    temperatures: list[list[float]] = field(default_factory=list)
     peak_kb: float | None = None
     state_before: dict | None = None
     state_after: dict | None = None

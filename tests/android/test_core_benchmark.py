@@ -87,6 +87,81 @@ def test_an_emulator_gives_no_times(record):
     assert "p50" not in results.table([made]).splitlines()[0]
 
 
+TURNS = [latencies(60, seed=seed) for seed in range(4)]
+
+
+def test_turns_are_rounds_of_bench_arm(record):
+    """Drift is looked for within a turn, and the ratio is bench_arm's."""
+    others = [[us * 2 + 40 * i for us in turn] for i, turn in enumerate(TURNS)]
+    made = record([], turns_us=TURNS, others_us=others, runs=60)
+    own = {key: value for key, value in made.items() if key not in ("figures", "device_name")}
+    expected = records.figures(records.Record(**own, device_name="app"))
+    for name in ("p50", "p90", "p99"):
+        expected[f"{name}_interval"] = None
+    # Repeats of one record would be compared; turns of a model are not repeats.
+    assert made["figures"] == expected and made["is_complete"]
+    assert [one["num_samples"] for one in made["rounds"]] == [60] * 4
+    assert [one["load_us"] is None for one in made["rounds"]] == [False, True, True, True]
+    assert made["ratio"] == pytest.approx(stats.ratio(TURNS, others).as_dict())
+
+
+def test_a_run_broken_off_between_turns_is_partial(record):
+    made = record([], turns_us=TURNS[:3], turns_asked=4, runs=60)
+    assert not made["is_complete"] and made["figures"]["marks"][0] == "partial: interrupted"
+    assert made["ratio"] is None
+
+
+def test_a_long_run_tells_latency_over_time_and_the_temperature(record):
+    samples = latencies(500, 3.0)
+    made = record(samples, runs=100, seconds=60)
+    np.testing.assert_allclose(made["sustained"], stats.curve(samples), atol=0.051)
+    assert made["temperatures"] == [[0.0, 31.0], [1.0, 31.2]]
+    assert record(samples, runs=100, seconds=5)["sustained"] == []
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 5])
+def test_ratios_and_curves_are_those_of_bench_arm(number, ask):
+    mine, theirs = ([latencies(80, seed=10 * i + n) for n in range(number)] for i in (1, 2))
+    (found,) = ask({"do": "stats", "mine": mine, "theirs": theirs})
+    assert {key: found[key] for key in ("value", "low", "high")} == pytest.approx(stats.ratio(mine, theirs).as_dict())
+    np.testing.assert_allclose(found["curve"], stats.curve(mine[0]))
+
+
+def test_too_many_turns_are_refused(ask):
+    answer = ask({"do": "stats", "mine": [[1.0]] * 6, "theirs": [[1.0]] * 6})
+    assert answer == [{"error": "6 turns against 6; expected 1 to 5 of each"}]
+
+
+def test_two_models_take_turns(ask):
+    (found,) = ask({"do": "turns", "latencies_us": [2000, 5000], "runs": 25})
+    assert found["order"] == [2000, 5000, 2000, 5000, 2000]  # A B, B A, A B, B A: neighbours of one model join
+    assert found["counts"] == [[25] * 4] * 2 and found["ratio"] == pytest.approx(2.5)
+    # The second model's line begins after the first's 25 inferences and its own first one; each point is a stretch's middle.
+    first, second = found["begins"]
+    assert second - first == pytest.approx((25 * 2000 + 5000) / 1e6, abs=0.004)
+
+
+def test_breaking_off_ends_all_turns(ask):
+    (found,) = ask({"do": "turns", "latencies_us": [2000, 5000], "runs": 25, "stop_after": 60})
+    assert found["counts"] == [[25], [25, 10]]  # A B, then B again until the 60th; its turns are no pairs with A's
+    assert found["ratio"] is None
+
+
+def test_one_model_is_measured_alone(ask):
+    (found,) = ask({"do": "turns", "latencies_us": [2000], "runs": 5})
+    assert found["order"] == [2000] and found["counts"] == [[5] * 4] and found["ratio"] is None
+
+
+def test_frames_a_second(ask):
+    steady = [1000 + 40 * i for i in range(20)]
+    assert ask({"do": "frames", "at_ms": steady})[0]["rates"] == pytest.approx([25.0] * 14)
+    slower = [*steady, *(steady[-1] + 80 * i for i in range(1, 101))]
+    found = ask({"do": "frames", "at_ms": slower})[0]["rates"]
+    assert len(found) == 60 and found[-1] == pytest.approx(12.5)
+    assert ask({"do": "frames", "at_ms": steady[:6]})[0]["rates"] == []
+    assert ask({"do": "frames", "at_ms": [*steady, steady[-1] + 5000]})[0]["rates"] == []  # the camera was closed
+
+
 def run(ask, us, **more):
     request = {"do": "benchmark", "latencies_us": us, "threads": 1, "warmup_runs": 3, "runs": 50, **more}
     return ask(request)[0]
@@ -245,4 +320,4 @@ def test_the_app_tells_its_guard_what_happens():
     assert re.search(
         r"void onMeasurePressed\(\) \{\s+closeCamera\(\);\s+viewModel\.measure\(\);", activity("MainActivity")
     )
-    assert "new Benchmark.Settings(threads, 0, 1, 30, 100, 5, 60)" in activity("ClassifierViewModel")
+    assert "new Benchmark.Settings(threads, 0, 1, 30, 100, seconds, seconds + 55)" in activity("ClassifierViewModel")

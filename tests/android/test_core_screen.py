@@ -1,5 +1,7 @@
 """What the screen says and offers in each state."""
 
+import json
+
 import pytest
 
 from android_demo.apk import compile as compiling
@@ -12,9 +14,14 @@ PROBLEMS = {
 
 
 @pytest.fixture(scope="module")
-def states(ask):
+def say():
+    """Puts a text into English."""
+    return Resources(compiling.APP / "main/res", Device()).say
+
+
+@pytest.fixture(scope="module")
+def states(ask, say):
     """Every state's screen, its texts in English."""
-    say = Resources(compiling.APP / "main/res", Device()).say
     found = ask({"do": "states"})[0]
     for one in found.values():
         one |= {"message": say(one["message"]), "hint": say(one["hint"]), "details": [say(d) for d in one["details"]]}
@@ -79,15 +86,107 @@ def test_below_the_threshold_nothing_is_claimed(states):
 def test_busy_states_can_only_be_waited_for_or_stopped(states):
     for name in ("loading", "working", "warming_up", "measuring"):
         assert states[name]["is_busy"] and not states[name]["can_classify"] and not states[name]["can_measure"]
-    assert {name for name, shown in states.items() if shown["can_stop"]} == {"warming_up", "measuring"}
+    assert {name for name, shown in states.items() if shown["can_stop"]} == {
+        "warming_up", "measuring", "taking_turns",
+    }  # fmt: skip
     assert states["measuring"]["progress"] == 62 and states["warming_up"]["progress"] == -1
     assert states["measuring"]["message"] == "Measuring, inference 62 of 100"
 
 
 def test_only_a_result_can_be_shared(states):
-    assert {name for name, shown in states.items() if shown["can_share"]} == {"measured"}
-    assert states["measured"]["hint"] == "not reproducible"
-    assert states["stopped"]["message"] == "Benchmark stopped"
+    shared = {"classified", "unsure", "measured", "measured_long", "compared"}
+    assert {name for name, shown in states.items() if shown["can_share"]} == shared
+    assert {name for name, shown in states.items() if shown["json"]} == shared
+    assert states["stopped"]["message"] == "Benchmark stopped" and states["stopped"]["hint"] == "stopped early"
+
+
+def test_a_result_is_shared_as_text_and_as_json(states, say):
+    lines = [say(one) for one in states["classified"]["text"]]
+    assert lines[:3] == ["golf ball 91.4 %", "church 5.2 %", "parachute 0.8 %"] and len(lines) == 6
+    plain = json.loads(states["classified"]["json"])
+    assert [one["name"] for one in plain["classes"]] == ["golf ball", "church", "parachute"]
+    assert plain["inference_us_p50"] == pytest.approx(5106.5) and plain["preprocess_us"] == 6100
+    lines = [say(one) for one in states["compared"]["text"]]
+    assert lines[1] == "levit_128s_int8, p50 4.5 ms, p90 4.9 ms, p99 5.4 ms"
+    assert lines[3].startswith("levit_128s_fp32 takes 2.12 times as long as levit_128s_int8 (95 %: 2.0")
+
+
+def test_measured_models_are_told_in_numbers(states, say):
+    (alone,) = states["measured"]["figures"]
+    assert (alone["name"], alone["ink"]) == ("levit_128s_int8", "first")
+    assert [say(one) for one in alone["values"]] == ["4.4 ms", "4.8 ms", "5.1 ms"]
+    assert [one["ink"] for one in states["compared"]["figures"]] == ["first", "second"]
+    assert not states["measured"]["has_picture"] and states["classified"]["has_picture"]
+    assert states["taking_turns"]["hint"] == "Turn 3 of 8"
+
+
+def test_marks_are_in_the_reader_s_words(states):
+    assert states["measured_long"]["hint"] == (
+        "the device slowed itself down, latency drifted, measure again, the device was hot (light)"
+    )
+
+
+def drawn(chart, kind, ink):
+    """Return the marks of a kind and colour as points at 1000 by 1000 pixels with letters of 10."""
+    found = []
+    for mark in chart["marks"]:
+        if (mark["kind"], mark["ink"]) == (kind, ink):
+            flat = mark["places"]
+            points = [
+                (1000 * flat[i] + 10 * flat[i + 1], 1000 * flat[i + 2] + 10 * flat[i + 3])
+                for i in range(0, len(flat), 4)
+            ]
+            found.append((points, mark["text"]))
+    return found
+
+
+def test_the_histogram_has_every_latency_and_three_quantiles(states, say):
+    histogram, _ = states["measured"]["charts"]
+    ((outline, _),) = drawn(histogram, "area", "first")
+    bottom = max(y for _, y in outline)
+    heights = [bottom - y for _, y in outline[1:-1:2]]
+    assert len(heights) == 40 and max(heights) == pytest.approx(bottom - min(y for _, y in outline))
+    words = {say(text): points[0] for points, text in drawn(histogram, "text", "text")}
+    assert list(words) == ["Distribution of latency", "p50", "p90", "p99"]
+    assert words["p50"][0] < words["p90"][0] < words["p99"][0] + 50
+    assert len({y for _, y in words.values()}) == 4  # each in a line of its own
+    assert all(0 <= x <= 1000 and 0 <= y <= 1000 for mark in drawn(histogram, "dashed", "text") for x, y in mark[0])
+    rules = [points[0][0] for points, _ in drawn(histogram, "dashed", "text")]
+    assert rules == sorted(rules) and 0 < rules[0] < rules[2] < 1000
+
+
+def test_two_models_have_a_common_axis(states):
+    histogram, curve = states["compared"]["charts"]
+    ((first, _),) = drawn(histogram, "area", "first")
+    ((second, _),) = drawn(histogram, "area", "second")
+    assert max(y for _, y in first) < min(y for _, y in second)  # one below the other
+
+    def weight(outline):
+        tops = [(x, max(y for _, y in outline) - y) for x, y in outline]
+        return sum(x * h for x, h in tops) / sum(h for _, h in tops)
+
+    assert weight(first) < 200 and weight(second) > 600
+    lines = {ink: [points for points, _ in drawn(curve, "line", ink)] for ink in ("first", "second")}
+    assert {ink: len(found) for ink, found in lines.items()} == {"first": 4, "second": 4}
+    begins = sorted((points[0][0], ink) for ink, found in lines.items() for points in found)
+    assert [ink for _, ink in begins] == ["first", "second"] * 4  # in the order in which the made-up turns ran
+
+
+def test_latency_over_time_shows_the_temperature(states, say):
+    _, curve = states["measured_long"]["charts"]
+    ((line, _),) = drawn(curve, "line", "first")
+    ((heat, _),) = drawn(curve, "dashed", "heat")
+    assert len(line) >= 60 and line[-1][1] < line[0][1] - 50  # slower is higher up
+    assert heat[-1][1] < heat[0][1] and heat[-1][0] == pytest.approx(line[-1][0], abs=20)
+    assert [say(text) for _, text in drawn(curve, "text", "heat")] == ["Battery", "38 °C", "31 °C"]
+
+
+def test_live_frames_are_drawn(states, say):
+    (chart,) = states["live"]["charts"]
+    ((line, _),) = drawn(chart, "line", "first")
+    assert len(line) == 60 and say(chart["description"]) == "26 frames a second"
+    assert [say(text) for _, text in drawn(chart, "text", "quiet")] == ["30", "0"]
+    assert states["classified"]["charts"] == []
 
 
 def test_the_camera_s_own_stage_is_told(states):

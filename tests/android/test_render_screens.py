@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from android_demo import render_screens
 from android_demo.apk import compile as compiling
-from android_demo.apk import contrast
+from android_demo.apk import contrast, layout
 from android_demo.apk.layout import Device, Resources
 from edge_vit.evaluation import drawing
 
@@ -56,7 +56,7 @@ def test_screens_differ_and_use_the_colours(is_night, is_wide, states):
     ],
     ids=["phone", "night, German", "large font", "tablet by night"],
 )
-@pytest.mark.parametrize("name", ["ready", "unsure", "measuring", "camera_refused"])
+@pytest.mark.parametrize("name", ["ready", "unsure", "measuring", "camera_refused", "measured_long", "compared", "live"])
 def test_every_text_stands_out(name, device, states):
     """Measured on the pixels, disabled buttons included."""
     painter = render_screens.render(name, states[name], device)
@@ -71,6 +71,41 @@ def test_a_faint_text_would_be_found(states, monkeypatch):
     monkeypatch.setattr(Resources, "color", lambda self, name, is_enabled=True: color(self, name))
     painter = render_screens.render("loading", states["loading"], Device())
     assert contrast.measure(painter.image, painter.written)["Choose picture"] < 2
+
+
+@pytest.mark.parametrize("is_night", [False, True])
+def test_lines_and_bars_of_charts_stand_out(is_night):
+    """WCAG 2.2, 1.4.11: what must be seen has 3:1 against its ground, and two models' colours differ by more than hue."""
+    resources = Resources(RES, Device(is_night=is_night))
+
+    def rgb(name):
+        return ImageColor.getrgb(resources.color(name))
+
+    for ink in ("accent", "second", "heat", "text_quiet"):
+        assert contrast.ratio(rgb(ink), rgb("background")) >= 3, ink
+
+
+def test_charts_are_drawn_within_the_screen_and_move_with_the_font(states):
+    heights = []
+    for scale in (1.0, 2.0):
+        painter = render_screens.render("compared", states["compared"], Device(font_scale=scale, **TABLET))
+        assert all(0 <= one.box[0] and one.box[2] <= painter.image.width for one in painter.written)
+        at = {one.text: one.box for one in painter.written}
+        heights.append(at["Latency over time"][1] - at["Distribution of latency"][1])
+    assert heights[1] > 1.6 * heights[0]
+
+
+def test_a_dashed_line_has_gaps():
+    dashes = list(layout._dashes([(0.0, 0.0), (100.0, 0.0), (100.0, 50.0)], 8, 6))
+    drawn = sum(abs(x2 - x1) + abs(y2 - y1) for (x1, y1), (x2, y2) in dashes)
+    assert len(dashes) >= 10 and drawn == pytest.approx(150 * 8 / 14, abs=8)
+
+
+def test_only_the_main_action_is_filled(states):
+    painter = render_screens.render("ready", states["ready"], Device())
+    buttons = {one.text: painter.image.getpixel((one.box[0] - 4, one.box[1])) for one in painter.written}
+    accent = ImageColor.getrgb(painter.resources.color("accent"))
+    assert [text for text, ground in buttons.items() if ground == accent] == ["Choose picture"]
 
 
 def test_ratios_are_those_of_the_standard():

@@ -108,7 +108,8 @@ public final class BenchActivity extends Activity {
         ModelCatalog catalog = new ModelCatalog(this, runtime.target());
         Engine engine = Engine.load(catalog, model, runtime, settings.threads, catalog.copies());
         try {
-            return BenchRun.measure(this, engine, settings, runtime, guard, (isWarmup, done) -> true).toJson();
+            return BenchRun.measure(
+                    this, Collections.singletonList(engine), settings, runtime, guard, (turn, turns, isWarmup, done) -> true).toJson();
         } finally {
             engine.close();
         }

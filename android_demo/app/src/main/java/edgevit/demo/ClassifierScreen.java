@@ -1,7 +1,7 @@
 package edgevit.demo;
 
 import android.app.Activity;
-import android.content.Intent;
+import android.app.AlertDialog;
 import android.view.View;
 import android.view.ViewGroup;
 import android.widget.AdapterView;
@@ -30,6 +30,8 @@ final class ClassifierScreen {
         void onMeasurePressed();
     }
 
+    private static final int[] VALUES = {R.id.value_50, R.id.value_90, R.id.value_99};
+
     private final Activity activity;
     private final ClassifierViewModel viewModel;
 
@@ -39,7 +41,7 @@ final class ClassifierScreen {
         button(R.id.pick).setOnClickListener(view -> host.onPickPressed());
         button(R.id.sample).setOnClickListener(view -> host.onSamplePressed());
         button(R.id.camera).setOnClickListener(view -> host.onCameraPressed());
-        button(R.id.share).setOnClickListener(view -> share());
+        button(R.id.share).setOnClickListener(this::askHowToShare);
         button(R.id.measure).setOnClickListener(view -> {
             if (viewModel.state() instanceof UiState.Measuring) {
                 viewModel.stop();
@@ -51,6 +53,7 @@ final class ClassifierScreen {
         fillModels();
         fillThreads();
         fillThresholds();
+        fillDurations();
     }
 
     /** List the models anew: one may have been pushed meanwhile. */
@@ -59,7 +62,7 @@ final class ClassifierScreen {
     }
 
     void show(boolean isCameraOpen) {
-        ScreenContent content = new ScreenContent(viewModel.state(), viewModel.threshold);
+        ScreenContent content = content();
         showText(R.id.message, Texts.of(activity, content.message));
         showText(R.id.hint, Texts.of(activity, content.hint));
         showText(R.id.details, Texts.of(activity, content.details, "\n"));
@@ -79,7 +82,16 @@ final class ClassifierScreen {
         button(R.id.camera).setText(isCameraOpen ? R.string.camera_stop : R.string.camera);
         button(R.id.measure).setEnabled(content.canMeasure || content.canStop);
         button(R.id.measure).setText(content.canStop ? R.string.stop : R.string.benchmark);
-        button(R.id.share).setEnabled(content.canShare);
+        activity.findViewById(R.id.sharing).setVisibility(content.canShare ? View.VISIBLE : View.GONE);
+        ViewGroup figures = (ViewGroup) activity.findViewById(R.id.figures);
+        for (int i = 0; i < figures.getChildCount(); i++) {
+            showFigures(figures.getChildAt(i), i < content.figures.size() ? content.figures.get(i) : null);
+        }
+        ViewGroup charts = (ViewGroup) activity.findViewById(R.id.charts);
+        for (int i = 0; i < charts.getChildCount(); i++) {
+            ((ChartView) charts.getChildAt(i)).show(i < content.charts.size() ? content.charts.get(i) : null);
+        }
+        activity.findViewById(R.id.preview).setVisibility(content.hasPicture ? View.VISIBLE : View.GONE);
         activity.findViewById(R.id.camera_view).setVisibility(isCameraOpen ? View.VISIBLE : View.GONE);
         ImageView picture = (ImageView) activity.findViewById(R.id.picture);
         picture.setVisibility(isCameraOpen ? View.GONE : View.VISIBLE);
@@ -100,6 +112,18 @@ final class ClassifierScreen {
         }
     }
 
+    private void showFigures(View view, ScreenContent.Figures figures) {
+        view.setVisibility(figures == null ? View.GONE : View.VISIBLE);
+        if (figures != null) {
+            TextView name = (TextView) view.findViewById(R.id.figures_name);
+            name.setText(figures.name);
+            name.setTextColor(activity.getColor(ChartView.color(figures.ink)));
+            for (int i = 0; i < VALUES.length; i++) {
+                ((TextView) view.findViewById(VALUES[i])).setText(Texts.of(activity, figures.values.get(i)));
+            }
+        }
+    }
+
     private void showText(int id, String text) {
         TextView view = (TextView) activity.findViewById(id);
         view.setVisibility(text.isEmpty() ? View.GONE : View.VISIBLE);
@@ -108,12 +132,30 @@ final class ClassifierScreen {
         }
     }
 
-    private void share() {
-        if (viewModel.state() instanceof UiState.Measured) {
-            Intent intent = new Intent(Intent.ACTION_SEND).setType("text/plain");
-            intent.putExtra(Intent.EXTRA_TEXT, ((UiState.Measured) viewModel.state()).json);
-            activity.startActivity(Intent.createChooser(intent, activity.getString(R.string.share)));
+    private void askHowToShare(View button) {
+        CharSequence[] ways = {
+            activity.getString(R.string.share_picture), activity.getString(R.string.share_text), activity.getString(R.string.share_json)
+        };
+        new AlertDialog.Builder(activity).setTitle(R.string.share).setItems(ways, (dialog, way) -> share(way)).show();
+    }
+
+    private void share(int way) {
+        ScreenContent content = content();
+        if (!content.canShare) { // Something else is shown by now.
+            return;
         }
+        if (way == 0) {
+            View above = activity.findViewById(content.hasPicture ? R.id.picture : R.id.title);
+            Sharing.picture(activity, above, activity.findViewById(R.id.results));
+        } else if (way == 1) {
+            Sharing.text(activity, content);
+        } else {
+            Sharing.json(activity, content);
+        }
+    }
+
+    private ScreenContent content() {
+        return new ScreenContent(viewModel.state(), viewModel.threshold);
     }
 
     private void fillRuntimes() {
@@ -143,6 +185,31 @@ final class ClassifierScreen {
                 viewModel.select(viewModel.runtime, names[place], viewModel.threads);
             }
         });
+        fillCompared(names, shown);
+    }
+
+    /** The models again, after a line that says none. */
+    private void fillCompared(final String[] names, List<String> shown) {
+        List<String> others = new ArrayList<>(shown);
+        others.add(0, activity.getString(R.string.alone));
+        int selected = 0;
+        for (int i = 0; i < names.length; i++) {
+            selected = names[i].equals(viewModel.compared) ? i + 1 : selected;
+        }
+        viewModel.compared = selected == 0 ? null : viewModel.compared; // It may be gone, or of another runtime.
+        fill(R.id.compared, others, selected, place -> viewModel.compared = place == 0 ? null : names[place - 1]);
+    }
+
+    private void fillDurations() {
+        List<String> shown = new ArrayList<>();
+        int selected = 0;
+        for (int i = 0; i < ClassifierViewModel.DURATIONS.length; i++) {
+            int seconds = ClassifierViewModel.DURATIONS[i];
+            boolean isShort = seconds < 60;
+            shown.add(activity.getString(isShort ? R.string.duration_seconds : R.string.duration_minutes, isShort ? seconds : seconds / 60));
+            selected = seconds == viewModel.seconds ? i : selected;
+        }
+        fill(R.id.durations, shown, selected, place -> viewModel.seconds = ClassifierViewModel.DURATIONS[place]);
     }
 
     private void fillThreads() {

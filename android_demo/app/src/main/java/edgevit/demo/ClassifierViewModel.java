@@ -6,8 +6,8 @@ import android.net.Uri;
 import android.os.Handler;
 import android.os.Looper;
 import edgevit.core.Benchmark;
-import edgevit.core.BenchmarkRecord;
 import edgevit.core.Engine;
+import edgevit.core.FrameRate;
 import edgevit.core.ModelException;
 import edgevit.core.PictureException;
 import edgevit.core.Postprocess.Prediction;
@@ -15,6 +15,7 @@ import edgevit.core.Problems;
 import edgevit.core.RunGuard;
 import edgevit.core.RuntimeFactory;
 import edgevit.core.ScreenContent;
+import edgevit.core.Turns;
 import edgevit.core.UiState;
 import edgevit.core.Yuv;
 import java.util.ArrayList;
@@ -33,6 +34,9 @@ final class ClassifierViewModel {
     interface Listener {
         void onChanged();
     }
+
+    /** In seconds: latency, and how it changes while the phone grows warm. */
+    static final int[] DURATIONS = {5, 60, 300};
 
     private static final int NUM_CLASSES = 3;
     /** So many pictures before the shown one are named. */
@@ -58,11 +62,16 @@ final class ClassifierViewModel {
     // One: with several, ExecuTorch 1.4.1 computes int8 attention wrongly on ARM (see README.md).
     int threads = 1;
     int threshold = ScreenContent.DEFAULT_THRESHOLD;
+    /** What takes turns with the model when it is measured, null for nothing. */
+    String compared;
+    /** For how long a model is measured at least, in seconds. */
+    int seconds = DURATIONS[0];
 
     // Of the worker.
     private final Pictures pictures = new Pictures();
     private final double[] latencies = new double[NUM_RUNS];
     private int numLatencies;
+    private final FrameRate frameRate = new FrameRate();
     private final LinkedList<Prediction> before = new LinkedList<>();
     private Prediction last;
     private Engine engine;
@@ -177,34 +186,47 @@ final class ClassifierViewModel {
         });
     }
 
-    /** Measure the model; the camera is closed by then. The record is also kept as a file, a broken-off one too. */
+    /** Measure the model, or two in turns; the camera is closed by then. The record is also kept as a file, a broken-off one too. */
     void measure() {
         // Warm-up ends when the latency is steady, not after a number of inferences.
-        final Benchmark.Settings settings = new Benchmark.Settings(threads, 0, 1, 30, 100, 5, 60);
+        final Benchmark.Settings settings = new Benchmark.Settings(threads, 0, 1, 30, 100, seconds, seconds + 55);
         final RuntimeFactory factory = runtimes.get(runtime);
+        final String other = model.equals(compared) ? null : compared;
         guard.begin();
-        show(new UiState.Measuring(true, 0, settings.runs));
+        show(new UiState.Measuring(true, 0, settings.runs, 0, 1));
         worker.execute(() -> {
+            Engine second = null;
             try {
-                BenchmarkRecord record = BenchRun.measure(context, engine, settings, factory, guard, progress(settings));
-                Records.write(context, "screen-" + engine.manifest.fileName + ".json", record.toJson());
+                List<Engine> engines = new ArrayList<>();
+                engines.add(engine);
+                if (other != null) {
+                    ModelCatalog catalog = new ModelCatalog(context, factory.target());
+                    second = Engine.load(catalog, other, factory, settings.threads, catalog.copies());
+                    engines.add(second);
+                }
+                BenchRun run = BenchRun.measure(context, engines, settings, factory, guard, progress(settings));
+                Records.write(context, "screen-" + engine.manifest.fileName + ".json", run.toJson());
                 if (RunGuard.OTHER_MODEL.equals(guard.reason())) {
                     return; // The screen already shows that one; the partial record is in its file.
                 }
-                post(new UiState.Measured(record.samplesUs(), record.marks(), record.toJson()));
+                post(run.toState());
             } catch (ModelException e) {
                 post(Problems.model(e));
+            } finally {
+                if (second != null) {
+                    second.close();
+                }
             }
         });
     }
 
-    private Benchmark.Progress progress(final Benchmark.Settings settings) {
+    private Turns.Progress progress(final Benchmark.Settings settings) {
         final long[] told = {0};
-        return (isWarmup, done) -> {
+        return (turn, turns, isWarmup, done) -> {
             long now = System.nanoTime();
             if (now - told[0] > PROGRESS_NANOS) {
                 told[0] = now;
-                post(new UiState.Measuring(isWarmup, done, settings.runs));
+                post(new UiState.Measuring(isWarmup, done, settings.turn(turns > 1 ? Turns.OF_TWO : 1).runs, turn, turns));
             }
             return true;
         };
@@ -240,11 +262,14 @@ final class ClassifierViewModel {
         for (int i = 1; i < runs; i++) {
             add(engine.runAgain());
         }
-        if (!isLive) {
+        if (isLive) {
+            frameRate.add(System.nanoTime());
+        } else {
             remember(top.get(0));
         }
         double[] kept = Arrays.copyOf(latencies, Math.min(numLatencies, latencies.length));
-        return new UiState.Classified(top, kept, convertUs, engine.preprocessUs, isLive, new ArrayList<>(before));
+        double[] rates = isLive ? frameRate.rates() : new double[0];
+        return new UiState.Classified(top, kept, convertUs, engine.preprocessUs, isLive, new ArrayList<>(before), rates);
     }
 
     private void remember(Prediction now) {

@@ -50,10 +50,10 @@ final class DeviceFacts {
     /** Return what changes while the device works. */
     static BenchmarkRecord.State state(Context context, RunGuard guard) {
         BenchmarkRecord.State state = new BenchmarkRecord.State();
-        Intent battery = context.registerReceiver(null, new IntentFilter(Intent.ACTION_BATTERY_CHANGED));
+        Intent battery = battery(context);
         if (battery != null) {
             state.batteryPercent = battery.getIntExtra(BatteryManager.EXTRA_LEVEL, 0);
-            state.batteryC = battery.getIntExtra(BatteryManager.EXTRA_TEMPERATURE, 0) / 10.0;
+            state.batteryC = batteryC(context);
             state.isCharging = battery.getIntExtra(BatteryManager.EXTRA_PLUGGED, 0) != 0;
         }
         PowerManager power = (PowerManager) context.getSystemService(Context.POWER_SERVICE);
@@ -66,6 +66,17 @@ final class DeviceFacts {
         state.isForeground = guard.isForeground();
         state.isCameraOpen = guard.isCameraOpen();
         return state;
+    }
+
+    /** Return the battery's temperature, the one that every phone tells an app; null where it does not. */
+    static Double batteryC(Context context) {
+        Intent battery = battery(context);
+        int tenths = battery == null ? 0 : battery.getIntExtra(BatteryManager.EXTRA_TEMPERATURE, 0);
+        return tenths == 0 ? null : tenths / 10.0;
+    }
+
+    private static Intent battery(Context context) {
+        return context.registerReceiver(null, new IntentFilter(Intent.ACTION_BATTERY_CHANGED));
     }
 
     private static String soc() {

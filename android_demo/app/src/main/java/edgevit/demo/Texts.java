@@ -11,12 +11,16 @@ final class Texts {
     private static final int[] IDS = {
         R.string.raw, R.string.loading, R.string.ready, R.string.runs_on, R.string.working, R.string.unsure, R.string.percent,
         R.string.result, R.string.before, R.string.latency, R.string.converting, R.string.preparing, R.string.warming_up,
-        R.string.measuring, R.string.bench_done, R.string.bench_stopped, R.string.no_model, R.string.no_model_hint, R.string.other_model,
-        R.string.no_runtime, R.string.no_runtime_hint, R.string.too_large, R.string.too_large_hint, R.string.unreadable,
-        R.string.other_picture, R.string.unusable, R.string.no_picker, R.string.take_camera, R.string.no_camera, R.string.take_picture,
-        R.string.camera_refused, R.string.camera_refused_hint, R.string.camera_failed, R.string.camera_failed_hint,
-        R.string.reason_format, R.string.reason_damaged, R.string.reason_taken, R.string.reason_in_use, R.string.reason_disabled,
-        R.string.reason_preview, R.string.reason_error
+        R.string.measuring, R.string.bench_done, R.string.bench_stopped, R.string.no_model, R.string.no_model_hint,
+        R.string.other_model, R.string.no_runtime, R.string.no_runtime_hint, R.string.too_large, R.string.too_large_hint,
+        R.string.unreadable, R.string.other_picture, R.string.unusable, R.string.no_picker, R.string.take_camera,
+        R.string.no_camera, R.string.take_picture, R.string.camera_refused, R.string.camera_refused_hint, R.string.camera_failed,
+        R.string.camera_failed_hint, R.string.reason_format, R.string.reason_damaged, R.string.reason_taken, R.string.reason_in_use,
+        R.string.reason_disabled, R.string.reason_preview, R.string.reason_error, R.string.number, R.string.milliseconds,
+        R.string.seconds, R.string.celsius, R.string.battery, R.string.frames, R.string.latencies, R.string.over_time,
+        R.string.over, R.string.over_each, R.string.turn, R.string.ratio, R.string.ratio_range, R.string.mark_emulated, R.string.mark_partial,
+        R.string.mark_throttled, R.string.mark_drift, R.string.mark_hot, R.string.mark_restless, R.string.mark_few, R.string.alone,
+        R.string.pair
     };
 
     private Texts() {}

@@ -40,6 +40,13 @@ public final class Benchmark {
             this.maxSeconds = maxSeconds;
         }
 
+        /** Return the settings of one of several turns, which together take as long as this. */
+        public Settings turn(int turns) {
+            return new Settings(
+                    threads, warmupRuns, warmupSeconds, maxWarmupSeconds, (runs + turns - 1) / turns, seconds / turns,
+                    maxSeconds / turns);
+        }
+
         private static void require(boolean isGood, String name, Number value, String allowed) {
             if (!isGood) {
                 throw new IllegalArgumentException(name + " is " + value + "; allowed are " + allowed);
@@ -52,6 +59,8 @@ public final class Benchmark {
         public double firstUs;
         public double[] warmupUs = {};
         public double[] samplesUs = {};
+        /** When each sample began, by the clock, in nanoseconds. */
+        public long[] atNanos = {};
         public boolean isSteady;
     }
 
@@ -103,7 +112,7 @@ public final class Benchmark {
             if (isEnough && (result.isSteady || elapsed >= settings.maxWarmupSeconds)) {
                 return true;
             }
-            samples.add(once());
+            samples.add(clock.nanos(), once());
             if (!progress.on(true, samples.count)) {
                 return false;
             }
@@ -119,12 +128,13 @@ public final class Benchmark {
             if (isDone || elapsed > settings.maxSeconds) {
                 break;
             }
-            samples.add(once());
+            samples.add(clock.nanos(), once());
             if (!progress.on(false, samples.count)) {
                 break;
             }
         }
         result.samplesUs = samples.toArray();
+        result.atNanos = Arrays.copyOf(samples.at, samples.count);
     }
 
     private double once() throws ModelException {
@@ -136,12 +146,15 @@ public final class Benchmark {
     /** A growing list of bare numbers; boxes would make garbage while measuring. */
     private static final class Samples {
         private double[] values = new double[1024];
+        private long[] at = new long[1024];
         private int count;
 
-        void add(double value) {
+        void add(long begin, double value) {
             if (count == values.length) {
                 values = Arrays.copyOf(values, 2 * count);
+                at = Arrays.copyOf(at, 2 * count);
             }
+            at[count] = begin;
             values[count++] = value;
         }
 

@@ -13,7 +13,9 @@ import java.util.Map;
  */
 public final class BenchmarkRecord {
     private static final double MAX_DRIFT = 0.05;
-    private static final int MIN_RUNS = 50;
+    static final int MIN_RUNS = 50;
+    /** From so long on the record tells latency over time apart from the samples. */
+    private static final double SUSTAINED_SECONDS = 60;
 
     public String deviceName = "app";
     public String started = "";
@@ -31,15 +33,28 @@ public final class BenchmarkRecord {
     /** The device before and after, from {@link #state}. */
     public Map<String, Object> before;
     public Map<String, Object> after;
+    /** Latency over that of the model it took turns with, from {@link LatencyStats#ratio}; null for the first of two, or of one. */
+    public double[] ratio;
+    /** Pairs of seconds since the start and the battery's degrees Celsius. */
+    public List<double[]> temperatures = Collections.emptyList();
 
     private final Manifest manifest;
     private final Benchmark.Settings settings;
-    private final Benchmark.Result result;
+    private final List<Benchmark.Result> turns;
+    private final int turnsAsked;
+    private final double[] samples;
 
-    public BenchmarkRecord(Manifest manifest, Benchmark.Settings settings, Benchmark.Result result) {
+    /**
+     * @param settings of one turn
+     * @param turns what was measured, in order; one where a model was measured by itself
+     * @param turnsAsked more than there are where the measurement was broken off
+     */
+    public BenchmarkRecord(Manifest manifest, Benchmark.Settings settings, List<Benchmark.Result> turns, int turnsAsked) {
         this.manifest = manifest;
         this.settings = settings;
-        this.result = result;
+        this.turns = Collections.unmodifiableList(new ArrayList<>(turns));
+        this.turnsAsked = turnsAsked;
+        samples = Turns.joined(turns);
     }
 
     /** Return the whole record. An emulated machine's times mean nothing and are left out. */
@@ -64,8 +79,13 @@ public final class BenchmarkRecord {
         program.put("accelerator", accelerator);
         program.put("accelerator_asked", acceleratorAsked);
         all.put("runner", program);
-        all.put("rounds", Collections.singletonList(round()));
-        all.put("sustained", Collections.emptyList());
+        List<Object> rounds = new ArrayList<>();
+        for (Benchmark.Result turn : turns) {
+            rounds.add(round(turn, rounds.isEmpty()));
+        }
+        all.put("rounds", rounds);
+        all.put("sustained", isEmulated || settings.seconds < SUSTAINED_SECONDS ? Collections.emptyList() : pairs(LatencyStats.curve(samples, 60), 1));
+        all.put("temperatures", pairs(temperatures, 1));
         all.put("peak_kb", isEmulated ? null : peakKb);
         all.put("state_before", before);
         all.put("state_after", after);
@@ -73,17 +93,33 @@ public final class BenchmarkRecord {
         all.put("output_equals_host", null);
         all.put("is_complete", isComplete());
         all.put("failure", isComplete() ? null : failure());
-        all.put("ratio", null);
+        all.put("ratio", isEmulated || ratio == null ? null : ratioMap());
         all.put("figures", figures());
         return Json.write(all);
     }
 
     public double[] samplesUs() {
-        return result.samplesUs;
+        return samples;
+    }
+
+    public String model() {
+        return manifest.fileName;
     }
 
     private boolean isComplete() {
-        return result.samplesUs.length >= settings.runs;
+        boolean isComplete = turns.size() == turnsAsked;
+        for (Benchmark.Result turn : turns) {
+            isComplete &= turn.samplesUs.length >= settings.runs;
+        }
+        return isComplete;
+    }
+
+    private Map<String, Object> ratioMap() {
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("value", ratio[0]);
+        all.put("low", Double.isNaN(ratio[1]) ? null : ratio[1]);
+        all.put("high", Double.isNaN(ratio[2]) ? null : ratio[2]);
+        return all;
     }
 
     private Map<String, Object> failure() {
@@ -93,20 +129,20 @@ public final class BenchmarkRecord {
         return all;
     }
 
-    private Map<String, Object> round() {
+    private Map<String, Object> round(Benchmark.Result turn, boolean isFirst) {
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("repeat", 0);
-        all.put("num_samples", result.samplesUs.length);
+        all.put("num_samples", turn.samplesUs.length);
         if (isEmulated) {
             return all;
         }
-        all.put("samples_us", rounded(result.samplesUs));
+        all.put("samples_us", rounded(turn.samplesUs));
         all.put("summary", Collections.emptyMap());
-        all.put("warmup_us", rounded(result.warmupUs));
-        all.put("load_us", rounded(loadUs, 1));
+        all.put("warmup_us", rounded(turn.warmupUs));
+        all.put("load_us", isFirst ? rounded(loadUs, 1) : null);
         all.put("compile_us", null);
-        all.put("first_us", rounded(result.firstUs, 1));
-        all.put("is_steady", result.isSteady);
+        all.put("first_us", rounded(turn.firstUs, 1));
+        all.put("is_steady", turn.isSteady);
         return all;
     }
 
@@ -143,7 +179,6 @@ public final class BenchmarkRecord {
     }
 
     private Map<String, Object> figures() {
-        double[] samples = result.samplesUs;
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("num_samples", samples.length);
         if (!isEmulated && samples.length > 0) {
@@ -152,20 +187,38 @@ public final class BenchmarkRecord {
                 all.put("p" + percent, rounded(LatencyStats.quantile(samples, percent) / 1000, 4));
                 all.put("p" + percent + "_interval", null);
             }
-            Double drift = LatencyStats.drift(samples);
+            Double drift = drift();
             all.put("drift", drift == null ? null : rounded(drift, 4));
-            all.put("is_throttled", LatencyStats.isThrottled(samples));
+            all.put("is_throttled", isThrottled());
             all.put("spread", null);
-            all.put("first_ms", rounded(result.firstUs / 1000, 4));
-            all.put("cold_start_ms", rounded((loadUs + result.firstUs) / 1000, 4));
+            double firstUs = turns.get(0).firstUs;
+            all.put("first_ms", rounded(firstUs / 1000, 4));
+            all.put("cold_start_ms", rounded((loadUs + firstUs) / 1000, 4));
         }
         all.put("marks", marks());
         return all;
     }
 
+    /** Return the largest drift within a turn: between turns the other model ran. */
+    private Double drift() {
+        Double worst = null;
+        for (Benchmark.Result turn : turns) {
+            Double drift = LatencyStats.drift(turn.samplesUs);
+            worst = drift == null || worst != null && Math.abs(worst) >= Math.abs(drift) ? worst : drift;
+        }
+        return worst;
+    }
+
+    private boolean isThrottled() {
+        boolean isThrottled = false;
+        for (Benchmark.Result turn : turns) {
+            isThrottled |= LatencyStats.isThrottled(turn.samplesUs);
+        }
+        return isThrottled;
+    }
+
     /** Return what a reader must know before believing the figures. */
     public List<String> marks() {
-        double[] samples = result.samplesUs;
         List<String> found = new ArrayList<>();
         if (isEmulated) {
             found.add("emulated");
@@ -176,8 +229,8 @@ public final class BenchmarkRecord {
         if (isEmulated) {
             return found;
         }
-        Double drift = LatencyStats.drift(samples);
-        if (LatencyStats.isThrottled(samples)) {
+        Double drift = drift();
+        if (isThrottled()) {
             found.add("throttled");
         }
         if (drift != null && Math.abs(drift) > MAX_DRIFT) {
@@ -187,11 +240,26 @@ public final class BenchmarkRecord {
         if (heat != null && !heat.equals("none")) {
             found.add("hot (" + heat + ")");
         }
-        if (samples.length > 0 && !result.isSteady) {
+        boolean isSteady = true;
+        for (Benchmark.Result turn : turns) {
+            isSteady &= turn.isSteady;
+        }
+        if (samples.length > 0 && !isSteady) {
             found.add("warm-up not steady");
         }
         if (samples.length > 0 && samples.length < MIN_RUNS) {
             found.add("under " + MIN_RUNS + " runs");
+        }
+        return found;
+    }
+
+    private static List<Object> pairs(List<double[]> points, int digits) {
+        List<Object> found = new ArrayList<>();
+        for (double[] point : points) {
+            List<Object> pair = new ArrayList<>();
+            pair.add(rounded(point[0], 3));
+            pair.add(rounded(point[1], digits));
+            found.add(pair);
         }
         return found;
     }

@@ -73,11 +73,8 @@ public final class ModelFiles {
         return manifest;
     }
 
-    /** Return what a .tflite says of itself, null for a file that says nothing or is not there. */
+    /** Return what a model says of itself, null for a file that says nothing or is not there. */
     private static Manifest ownMetadata(Source source, String model) throws ModelException {
-        if (!model.endsWith(".tflite")) {
-            return null;
-        }
         try (InputStream in = source.open(model)) {
             byte[] file = readAll(in, model, MAX_MODEL_BYTES);
             return OwnMetadata.read(file, model, sha256(new ByteArrayInputStream(file), null));

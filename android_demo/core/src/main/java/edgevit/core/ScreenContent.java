@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -14,6 +15,8 @@ import java.util.Map;
  */
 public final class ScreenContent {
     public static final int NUM_ROWS = 3;
+    /** Of {@link Figures#values}. */
+    public static final int[] PERCENTS = {50, 90, 99};
     /** From how many percent on a class counts; the reader chooses one. */
     public static final int[] THRESHOLDS = {0, 10, 20, 30, 50, 70, 90};
     public static final int DEFAULT_THRESHOLD = 30;
@@ -28,6 +31,13 @@ public final class ScreenContent {
     public final List<Row> rows = new ArrayList<>();
     /** Latency of each stage, and results of the pictures before. */
     public final List<Text> details = new ArrayList<>();
+    /** One for each measured model. */
+    public final List<Figures> figures = new ArrayList<>();
+    public final List<Chart> charts = new ArrayList<>();
+    /** Otherwise its place is the results'. */
+    public final boolean hasPicture;
+    /** What is shared as JSON, null for nothing. */
+    public final String json;
     public final boolean canClassify;
     public final boolean canMeasure;
     public final boolean canStop;
@@ -47,6 +57,23 @@ public final class ScreenContent {
             percent = Text.of(Say.PERCENT, 100 * prediction.probability);
             bar = (int) Math.round(1000 * prediction.probability);
             isLikely = 100 * prediction.probability >= threshold;
+        }
+    }
+
+    /** A measured model in numbers. */
+    public static final class Figures {
+        public final String name;
+        /** The colour of its charts. */
+        public final Chart.Ink ink;
+        /** p50, p90 and p99. */
+        public final List<Text> values = new ArrayList<>();
+
+        Figures(Measurement model, Chart.Ink ink) {
+            name = model.name;
+            this.ink = ink;
+            for (int percent : PERCENTS) {
+                values.add(Text.of(Say.MILLISECONDS, LatencyStats.quantile(model.samplesUs, percent) / 1000));
+            }
         }
     }
 
@@ -73,13 +100,14 @@ public final class ScreenContent {
         } else if (state instanceof UiState.Measuring) {
             UiState.Measuring now = (UiState.Measuring) state;
             said = now.isWarmup ? Text.of(Say.WARMING_UP, now.done) : Text.of(Say.MEASURING, now.done, now.total);
+            advice = now.turns > 1 ? Text.of(Say.TURN, now.turn + 1, now.turns) : null;
             percent = now.isWarmup ? -1 : Math.min(100, 100 * now.done / now.total);
         } else if (state instanceof UiState.Measured) {
             UiState.Measured done = (UiState.Measured) state;
-            said = Text.of(done.samplesUs.length == 0 ? Say.BENCH_STOPPED : Say.BENCH_DONE);
-            advice = done.marks.isEmpty() ? null : Text.raw(Words.list(done.marks));
-            if (done.samplesUs.length > 0) {
-                details.add(latency(done.samplesUs));
+            said = Text.of(done.models.isEmpty() ? Say.BENCH_STOPPED : Say.BENCH_DONE);
+            advice = done.marks.isEmpty() ? null : Text.of(Say.RAW, Marks.say(done.marks));
+            if (!done.models.isEmpty()) {
+                tell(done);
             }
         } else if (state instanceof UiState.Problem) {
             said = ((UiState.Problem) state).message;
@@ -96,7 +124,48 @@ public final class ScreenContent {
         boolean hasModel = !(isProblem && ((UiState.Problem) state).isModel);
         canClassify = hasModel && !isBusy;
         canMeasure = canClassify;
-        canShare = state instanceof UiState.Measured && ((UiState.Measured) state).samplesUs.length > 0;
+        hasPicture = figures.isEmpty();
+        json = json(state);
+        canShare = json != null;
+    }
+
+    private String json(UiState state) {
+        if (state instanceof UiState.Measured && !figures.isEmpty()) {
+            return ((UiState.Measured) state).json;
+        }
+        if (!(state instanceof UiState.Classified) || ((UiState.Classified) state).isLive) {
+            return null;
+        }
+        UiState.Classified done = (UiState.Classified) state;
+        List<Object> classes = new ArrayList<>();
+        for (Prediction one : done.top) {
+            Map<String, Object> plain = new LinkedHashMap<>();
+            plain.put("index", (long) one.index);
+            plain.put("name", one.label);
+            plain.put("probability", one.probability);
+            classes.add(plain);
+        }
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("classes", classes);
+        all.put("inference_us_p50", LatencyStats.quantile(done.latenciesUs, 50));
+        all.put("preprocess_us", done.preprocessUs);
+        return Json.write(all);
+    }
+
+    private void tell(UiState.Measured done) {
+        for (Measurement model : done.models) {
+            figures.add(new Figures(model, figures.isEmpty() ? Chart.Ink.FIRST : Chart.Ink.SECOND));
+        }
+        if (done.ratio != null) {
+            String first = done.models.get(0).name;
+            String second = done.models.get(1).name;
+            boolean isBare = Double.isNaN(done.ratio[1]);
+            details.add(isBare ? Text.of(Say.RATIO, second, done.ratio[0], first)
+                    : Text.of(Say.RATIO_RANGE, second, done.ratio[0], first, done.ratio[1], done.ratio[2]));
+        }
+        details.add(Text.of(done.models.size() == 1 ? Say.OVER : Say.OVER_EACH, done.models.get(0).samplesUs.length));
+        charts.add(Chart.histogram(done.models));
+        charts.add(Chart.overTime(done.models, done.temperatures));
     }
 
     private void tell(UiState.Classified done) {
@@ -112,6 +181,34 @@ public final class ScreenContent {
         if (!before.isEmpty()) {
             details.add(Text.of(Say.BEFORE, Collections.unmodifiableList(before)));
         }
+        Chart frames = Chart.frames(done.framesASecond);
+        if (frames != null) {
+            charts.add(frames);
+        }
+    }
+
+    /** Return all that the screen says, line by line, to be shared as text. */
+    public List<Text> toText() {
+        List<Text> lines = new ArrayList<>();
+        if (message != null) {
+            lines.add(message);
+        }
+        if (hint != null) {
+            lines.add(hint);
+        }
+        for (Row row : rows) {
+            lines.add(Text.of(Say.PAIR, row.label, row.percent));
+        }
+        for (Figures one : figures) {
+            List<Text> values = new ArrayList<>();
+            values.add(Text.raw(one.name));
+            for (int i = 0; i < PERCENTS.length; i++) {
+                values.add(Text.of(Say.PAIR, "p" + PERCENTS[i], one.values.get(i)));
+            }
+            lines.add(Text.of(Say.RAW, values));
+        }
+        lines.addAll(details);
+        return lines;
     }
 
     private static Text latency(double[] us) {
@@ -137,6 +234,23 @@ public final class ScreenContent {
         all.put("progress", progress);
         all.put("rows", drawn);
         all.put("details", Text.maps(details));
+        List<Object> measured = new ArrayList<>();
+        for (Figures one : figures) {
+            Map<String, Object> plain = new LinkedHashMap<>();
+            plain.put("name", one.name);
+            plain.put("ink", one.ink.name().toLowerCase(Locale.ROOT));
+            plain.put("values", Text.maps(one.values));
+            measured.add(plain);
+        }
+        all.put("figures", measured);
+        List<Object> plots = new ArrayList<>();
+        for (Chart chart : charts) {
+            plots.add(chart.toMap());
+        }
+        all.put("charts", plots);
+        all.put("has_picture", hasPicture);
+        all.put("json", json);
+        all.put("text", Text.maps(toText()));
         all.put("can_classify", canClassify);
         all.put("can_measure", canMeasure);
         all.put("can_stop", canStop);

@@ -39,10 +39,13 @@ public abstract class UiState {
         public final boolean isLive;
         /** What the pictures before this one were taken for, the last first. */
         public final List<Prediction> before;
+        /** Of the camera's last frames; none for a picture. */
+        public final double[] framesASecond;
 
         public Classified(
                 List<Prediction> top, double[] latenciesUs, double convertUs, double preprocessUs, boolean isLive,
-                List<Prediction> before) {
+                List<Prediction> before, double[] framesASecond) {
+            this.framesASecond = framesASecond;
             this.top = Collections.unmodifiableList(top);
             this.before = Collections.unmodifiableList(before);
             this.latenciesUs = latenciesUs;
@@ -52,27 +55,38 @@ public abstract class UiState {
         }
     }
 
-    /** The benchmark runs. {@code total} is the least number of inferences. */
+    /** The benchmark runs. {@code total} is the least number of inferences of a turn; one turn where one model is measured. */
     public static final class Measuring extends UiState {
         public final boolean isWarmup;
         public final int done;
         public final int total;
+        public final int turn;
+        public final int turns;
 
-        public Measuring(boolean isWarmup, int done, int total) {
+        public Measuring(boolean isWarmup, int done, int total, int turn, int turns) {
             this.isWarmup = isWarmup;
             this.done = done;
             this.total = total;
+            this.turn = turn;
+            this.turns = turns;
         }
     }
 
-    /** The benchmark is over; {@code json} can be shared. */
+    /** The benchmark is over; {@code json} can be shared: one record, or a list of two. */
     public static final class Measured extends UiState {
-        public final double[] samplesUs;
+        public final List<Measurement> models;
+        /** Latency of the second over the first's, from {@link LatencyStats#ratio}; null where that was not measured. */
+        public final double[] ratio;
+        /** Pairs of seconds and the battery's degrees Celsius. */
+        public final List<double[]> temperatures;
         public final List<String> marks;
         public final String json;
 
-        public Measured(double[] samplesUs, List<String> marks, String json) {
-            this.samplesUs = samplesUs;
+        public Measured(
+                List<Measurement> models, double[] ratio, List<double[]> temperatures, List<String> marks, String json) {
+            this.models = Collections.unmodifiableList(models);
+            this.ratio = ratio;
+            this.temperatures = Collections.unmodifiableList(temperatures);
             this.marks = marks;
             this.json = json;
         }

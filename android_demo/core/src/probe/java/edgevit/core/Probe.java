@@ -61,6 +61,11 @@ public final class Probe {
                     answer.put("is_normalized_inside", manifest.input.isNormalizedInside);
                     answer.put("gives_probabilities", manifest.givesProbabilities);
                     answer.put("sha256", manifest.fileSha256);
+                    answer.put("resize", (long) manifest.input.resize);
+                    answer.put("interpolation", manifest.input.interpolation);
+                    answer.put("value_range", Arrays.<Object>asList(manifest.input.low, manifest.input.high));
+                    answer.put("mean", numbers(manifest.input.mean));
+                    answer.put("std", numbers(manifest.input.std));
                 }
                 break;
             case "install":
@@ -79,6 +84,19 @@ public final class Probe {
                 break;
             case "benchmark":
                 benchmark(request, answer);
+                break;
+            case "turns":
+                turns(request, answer);
+                break;
+            case "stats":
+                stats(request, answer);
+                break;
+            case "frames":
+                FrameRate rate = new FrameRate();
+                for (double ms : numbers(request.get("at_ms"))) {
+                    rate.add(Math.round(ms * 1e6));
+                }
+                answer.put("rates", numbers(rate.rates()));
                 break;
             case "yuv":
                 yuv(request, answer);
@@ -167,16 +185,23 @@ public final class Probe {
 
     private static void record(Map<String, Object> request, Map<String, Object> answer) throws ModelException {
         Manifest manifest = ModelFiles.readManifest(folder(request), (String) request.get("model"));
-        Benchmark.Result result = new Benchmark.Result();
-        List<?> samples = (List<?>) request.get("samples_us");
-        result.samplesUs = new double[samples.size()];
-        for (int i = 0; i < samples.size(); i++) {
-            result.samplesUs[i] = ((Number) samples.get(i)).doubleValue();
+        List<Benchmark.Result> turns = new ArrayList<>();
+        boolean isOne = request.get("turns_us") == null;
+        for (Object samples : isOne ? Collections.singletonList(request.get("samples_us")) : (List<?>) request.get("turns_us")) {
+            turns.add(turn(samples));
         }
-        result.firstUs = 9000;
-        result.isSteady = true;
-        Benchmark.Settings settings = new Benchmark.Settings(2, 0, 0, 0, whole(request, "runs"), 0, 0);
-        BenchmarkRecord record = new BenchmarkRecord(manifest, settings, result);
+        int seconds = request.get("seconds") == null ? 0 : whole(request, "seconds");
+        int asked = request.get("turns_asked") == null ? turns.size() : whole(request, "turns_asked");
+        Benchmark.Settings settings = new Benchmark.Settings(2, 0, 0, 0, whole(request, "runs"), seconds, seconds);
+        BenchmarkRecord record = new BenchmarkRecord(manifest, settings, turns, asked);
+        if (request.get("others_us") != null) {
+            List<Benchmark.Result> others = new ArrayList<>();
+            for (Object samples : (List<?>) request.get("others_us")) {
+                others.add(turn(samples));
+            }
+            record.ratio = Turns.ratio(turns, others);
+        }
+        record.temperatures = Arrays.asList(new double[] {0, 31.04}, new double[] {1.0004, 31.2});
         record.loadUs = 21000;
         record.peakKb = 40960.0;
         record.isEmulated = Boolean.TRUE.equals(request.get("is_emulated"));
@@ -197,6 +222,50 @@ public final class Probe {
         state.thermalStatus = request.get("heat") == null ? "none" : (String) request.get("heat");
         record.after = state.toMap();
         answer.put("record", Json.parse(record.toJson()));
+    }
+
+    private static Benchmark.Result turn(Object samples) {
+        Benchmark.Result result = new Benchmark.Result();
+        result.samplesUs = numbers(samples);
+        result.firstUs = 9000;
+        result.isSteady = true;
+        return result;
+    }
+
+    /** Let two made-up models of the given latencies take turns; say in which order they ran and what came out. */
+    private static void turns(Map<String, Object> request, Map<String, Object> answer) throws ModelException {
+        final long[] now = {0};
+        final List<Object> order = new ArrayList<>();
+        List<Benchmark> models = new ArrayList<>();
+        for (Object latency : (List<?>) request.get("latencies_us")) {
+            final long us = (Long) latency;
+            models.add(new Benchmark(new TestClassifier(() -> {
+                now[0] += 1000 * us;
+                if (order.isEmpty() || !order.get(order.size() - 1).equals(us)) {
+                    order.add(us);
+                }
+            }), null, null, () -> now[0]));
+        }
+        Benchmark.Settings settings = new Benchmark.Settings(1, 0, 0, 0, whole(request, "runs"), 0, 10);
+        final int[] left = {request.get("stop_after") == null ? Integer.MAX_VALUE : whole(request, "stop_after")};
+        List<List<Benchmark.Result>> found = Turns.run(
+                models, settings, Turns.OF_TWO, (turn, all, isWarmup, done) -> --left[0] > 0);
+        List<Object> counts = new ArrayList<>();
+        List<Object> begins = new ArrayList<>();
+        for (List<Benchmark.Result> turns : found) {
+            List<Object> mine = new ArrayList<>();
+            for (Benchmark.Result turn : turns) {
+                mine.add((long) turn.samplesUs.length);
+            }
+            counts.add(mine);
+            Measurement shown = new Measurement("a.pte", turns, 0);
+            begins.add(shown.curves.isEmpty() ? null : shown.curves.get(0).get(0)[0]);
+        }
+        answer.put("order", order);
+        answer.put("counts", counts);
+        answer.put("begins", begins);
+        double[] ratio = found.size() == 2 ? Turns.ratio(found.get(1), found.get(0)) : null;
+        answer.put("ratio", ratio == null ? null : ratio[0]);
     }
 
     /** Run the measuring loop on a clock that moves by the given latencies. */
@@ -228,6 +297,26 @@ public final class Probe {
         answer.put("num_warmup", result.warmupUs.length);
         answer.put("num_samples", result.samplesUs.length);
         answer.put("is_steady", result.isSteady);
+    }
+
+    private static void stats(Map<String, Object> request, Map<String, Object> answer) {
+        List<double[]> mine = new ArrayList<>();
+        List<double[]> theirs = new ArrayList<>();
+        for (Object turn : (List<?>) request.get("mine")) {
+            mine.add(numbers(turn));
+        }
+        for (Object turn : (List<?>) request.get("theirs")) {
+            theirs.add(numbers(turn));
+        }
+        double[] ratio = LatencyStats.ratio(mine, theirs);
+        answer.put("value", ratio[0]);
+        answer.put("low", Double.isNaN(ratio[1]) ? null : ratio[1]);
+        answer.put("high", Double.isNaN(ratio[2]) ? null : ratio[2]);
+        List<Object> curve = new ArrayList<>();
+        for (double[] point : LatencyStats.curve(mine.get(0), 60)) {
+            curve.add(numbers(point));
+        }
+        answer.put("curve", curve);
     }
 
     private static void yuv(Map<String, Object> request, Map<String, Object> answer) throws IOException {
@@ -292,6 +381,14 @@ public final class Probe {
         List<Object> found = new ArrayList<>();
         for (int value : values) {
             found.add((long) value);
+        }
+        return found;
+    }
+
+    private static List<Object> numbers(double[] values) {
+        List<Object> found = new ArrayList<>();
+        for (double value : values) {
+            found.add(value);
         }
         return found;
     }
