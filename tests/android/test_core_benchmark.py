@@ -136,7 +136,7 @@ def test_two_models_take_turns(ask):
     (found,) = ask({"do": "turns", "latencies_us": [2000, 5000], "runs": 25})
     assert found["order"] == [2000, 5000, 2000, 5000, 2000]  # A B, B A, A B, B A: neighbours of one model join
     assert found["counts"] == [[25] * 4] * 2 and found["ratio"] == pytest.approx(2.5)
-    # The second model's line begins after the first's 25 inferences and its own first one; each point is a stretch's middle.
+    # The second's line begins after the first's 25 inferences and its own first one; a point is a stretch's middle.
     first, second = found["begins"]
     assert second - first == pytest.approx((25 * 2000 + 5000) / 1e6, abs=0.004)
 

@@ -53,8 +53,8 @@ def test_classes_and_shapes_are_its_own(build, read):
     data = build()
     assert read(data) == {
         "title": "mine fp32", "labels": list(LABELS), "side": 2, "dtype": "uint8", "is_normalized_inside": True,
-        "gives_probabilities": False, "sha256": hashlib.sha256(data).hexdigest(), "resize": 2, "interpolation": "bicubic",
-        "value_range": [0.0, 255.0], "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0],
+        "gives_probabilities": False, "sha256": hashlib.sha256(data).hexdigest(), "resize": 2,
+        "interpolation": "bicubic", "value_range": [0.0, 255.0], "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0],
     }  # fmt: skip
 
 

@@ -7,9 +7,9 @@ import pytest
 pytestmark = pytest.mark.needs_executorch
 LABELS = ("tench", "church", "golf ball", "Brücke 🌉")
 FACTS = {
-    "model": "levit_tiny", "classes": LABELS, "input_layout": "NHWC", "color": "RGB", "resize": 18, "interpolation": "bicubic",
-    "crop_pct": 0.9, "normalization": "inside", "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225),
-    "output_kind": "logits", "precision": "int8_qat",
+    "model": "levit_tiny", "classes": LABELS, "input_layout": "NHWC", "color": "RGB", "resize": 18,
+    "interpolation": "bicubic", "crop_pct": 0.9, "normalization": "inside", "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225), "output_kind": "logits", "precision": "int8_qat",
 }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_another_network_s_file_has_no_manifest(build, read):
         ({"classes": LABELS[:3]}, "3 classes for an output of 4 values"),
         ({"output_kind": "features"}, "output.kind is 'features'; allowed are logits, probabilities"),
         ({"resize": (18, 20)}, "get_resize gives 2 values; expected 1"),
-        ({"resize": "all"}, "input.resize is \"all\"; expected a whole number"),
+        ({"resize": "all"}, 'input.resize is "all"; expected a whole number'),
     ],
     ids=["missing", "classes", "backbone", "two sizes", "a text"],
 )
@@ -104,6 +104,6 @@ def test_convert_says_all_that_the_app_asks_for():
 
     java = Path(__file__).parents[2] / "android_demo/core/src/main/java/edgevit/core/PteMetadata.java"
     asked = set(re.findall(r'(?:one|all)\("(\w+)"\)', java.read_text()))
-    asked |= set(re.search(r'new String\[\] \{(.*)\}\)', java.read_text())[1].replace('"', "").split(", "))
+    asked |= set(re.search(r"new String\[\] \{(.*)\}\)", java.read_text())[1].replace('"', "").split(", "))
     given = set(steps._facts(Preprocess(resolution=16))) | {"output_kind", "precision", "model", "classes"}
     assert asked - {"input_shape", "input_dtype", "input_range"} == given  # those three the converter adds
