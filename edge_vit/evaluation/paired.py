@@ -14,7 +14,6 @@ from converters.sqnr import ratio_db
 
 ONE_SIDED_95 = 1.6448536269514722
 TWO_SIDED_95 = 1.959963984540054
-NUM_RESAMPLES = 10_000
 
 Outcome = Literal["pass", "over_limit", "too_few_images"]
 
@@ -92,9 +91,8 @@ class PairedSums:
     def result(self) -> PairedResult:
         """Compare.
 
-        `interval_points` is the two-sided 95% bootstrap interval of the drop over pictures, `upper_points` the
-        one-sided 95% score bound (`drop_upper_bound`), `mcnemar_p` the exact two-sided McNemar test of losses
-        against gains.
+        `interval_points` is the two-sided 95% score interval of the drop, `upper_points` the one-sided 95% score bound
+        (`drop_upper_bound`), `mcnemar_p` the exact two-sided McNemar test of losses against gains.
         """
         num, losses, gains = (int(counts.sum()) for counts in (self.images, self.losses, self.gains))
         return PairedResult(
@@ -104,7 +102,7 @@ class PairedSums:
             losses=losses,
             gains=gains,
             drop_points=100.0 * (losses - gains) / num,
-            interval_points=bootstrap_interval(losses, gains, num),
+            interval_points=drop_interval(losses, gains, num),
             upper_points=100.0 * drop_upper_bound(losses, gains, num),
             mcnemar_p=mcnemar_p(losses, gains),
             agreement=self._same / num,
@@ -169,7 +167,7 @@ def images_needed(losses: float, gains: float, num: int, max_drop: float) -> int
 def drop_upper_bound(losses: float, gains: float, num: int, z: float = ONE_SIDED_95) -> float:
     """Return the upper score bound of the paired difference of proportions (T. Tango, Statistics in Medicine 17, 1998).
 
-    Unlike the bootstrap it does not collapse to a point when few or no pictures flip: without flips it is
+    Unlike a bootstrap's it does not collapse to a point when few or no pictures flip: without flips it is
     z^2 / (num + z^2).
     """
     low, high = (losses - gains) / num, 1.0
@@ -192,15 +190,10 @@ def _score(losses: float, gains: float, num: int, drop: float) -> float:
     return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance) if distance else 0.0
 
 
-def bootstrap_interval(losses: int, gains: int, num: int, *, seed: int = 0) -> tuple[float, float]:
-    """Return the 2.5% and 97.5% percentiles of the drop, in points, over resampled pictures.
-
-    A resampled set of pictures is a draw of (losses, gains, the rest), so no picture needs to be touched.
-    """
-    rates = np.array([losses, gains, num - losses - gains]) / num
-    draws = np.random.default_rng(seed).multinomial(num, rates, NUM_RESAMPLES)
-    low, high = np.percentile(100.0 * (draws[:, 0] - draws[:, 1]) / num, [2.5, 97.5])
-    return float(low), float(high)
+def drop_interval(losses: int, gains: int, num: int) -> tuple[float, float]:
+    """Return the two-sided 95% score interval of the drop, in points; see `drop_upper_bound`."""
+    gained = drop_upper_bound(gains, losses, num, TWO_SIDED_95)
+    return -100.0 * gained, 100.0 * drop_upper_bound(losses, gains, num, TWO_SIDED_95)
 
 
 def proportion_interval(successes: int, num: int) -> tuple[float, float]:

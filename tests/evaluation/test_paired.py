@@ -10,8 +10,8 @@ from converters.sqnr import sqnr_db
 from edge_vit.evaluation.paired import (
     ONE_SIDED_95,
     PairedSums,
-    bootstrap_interval,
     compare,
+    drop_interval,
     drop_upper_bound,
     images_needed,
     judge,
@@ -87,12 +87,25 @@ def test_bound_covers_the_true_drop_in_95_of_100_draws(losing, gaining, num):
     assert 0.93 <= covered <= 0.985
 
 
-def test_bootstrap_matches_resampling_the_pictures():
+def test_interval_is_that_of_resampled_pictures_where_many_flip():
     flips = np.array([1] * 30 + [-1] * 12 + [0] * 958)
     rng = np.random.default_rng(2)
     means = [100 * rng.choice(flips, 1000).mean() for _ in range(4000)]
-    assert bootstrap_interval(30, 12, 1000) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.15)
-    assert bootstrap_interval(0, 0, 50) == (0.0, 0.0)
+    assert drop_interval(30, 12, 1000) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.25)
+
+
+def test_interval_is_no_point_where_nothing_flips():
+    """18 pictures on which both agree do not prove a drop of nothing."""
+    assert drop_interval(0, 0, 18) == pytest.approx((-17.59, 17.59), abs=0.01)
+    assert drop_interval(1, 0, 18) == pytest.approx([-end for end in reversed(drop_interval(0, 1, 18))])
+
+
+@pytest.mark.parametrize("losing, gaining, num", [(0.02, 0.01, 500), (0.01, 0.0, 400), (0.05, 0.05, 40)])
+def test_interval_covers_the_true_drop_in_95_of_100_draws(losing, gaining, num):
+    draws = np.random.default_rng(1).multinomial(num, [losing, gaining, 1 - losing - gaining], 4000)
+    found = {(b, c): drop_interval(b, c, num) for b, c in {(int(b), int(c)) for b, c, _ in draws}}
+    ends = [found[int(b), int(c)] for b, c, _ in draws]
+    assert 0.93 <= np.mean([low <= 100 * (losing - gaining) <= high for low, high in ends]) <= 0.99
 
 
 @pytest.mark.parametrize(
