@@ -75,10 +75,16 @@ def test_the_benchmark_in_the_dex_ends_in_the_background_and_tells_everything(fe
         {"do": "kernel", "root": "/"},
         {"do": "fallback", "asked": "NPU", "working": ["CPU"]},
         record | {"samples_us": [4000.0 + i % 7 for i in range(60)]},
+        {"do": "turns", "latencies_us": [2000, 5000], "runs": 25},
+        {"do": "turns", "latencies_us": [2000, 5000], "runs": 25, "stop_after": 60},
+        {"do": "states"},
     ]
-    stopped, kernel, fallback, made = golden.ask(["java", "-Xverify:all"], [jar, probe], requests)
+    stopped, kernel, fallback, made, turns, ended, states = golden.ask(["java", "-Xverify:all"], [jar, probe], requests)
     assert stopped == {"num_samples": 2, "reason": "the app went to the background"}
     assert kernel["peak_kb"] > 10_000 and fallback["accelerator"] == "CPU instead of NPU"
+    assert turns["counts"] == [[25] * 4] * 2 and turns["order"] == [2000, 5000, 2000, 5000, 2000]
+    assert ended["counts"] == [[25], [25, 10]]
+    assert [len(states[name]["charts"]) for name in ("measured", "compared", "live", "classified")] == [2, 2, 1, 0]
     whole = made["record"]
     assert whole["is_complete"] and whole["figures"]["marks"] == ["hot (light)"]
     assert {f.name for f in dataclasses.fields(records.Record)} - whole.keys() == {
