@@ -4,6 +4,7 @@ This is no screenshot: fonts and widgets are not Android's. It shows what stands
 """
 
 import argparse
+import itertools
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ def _device(*words: str) -> Device:
         height=height,
         is_night="night" in words,
         language="de" if "de" in words else "",
-        font_scale=1.5 if "large" in words else 1.0,
+        font_scale=2.0 if "huge" in words else 1.5 if "large" in words else 1.0,
     )
 
 
@@ -75,15 +76,21 @@ DRAWN = (
     ("camera_failed", "landscape"),
     ("camera_failed", "night", "large", "de"),
 )
+# Every state in each of these, for --every.
+KINDS = tuple(
+    tuple(word for word in words if word)
+    for words in itertools.product(("", "night"), ("", "landscape", "tablet"), ("", "de"), ("", "large", "huge"))
+)
 WITH_PICTURE = ("classified", "live", "measuring", "taking_turns", "warming_up", "working", "unsure")
 SAMPLE = compiling.APP / "main/res/drawable-nodpi/sample.webp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderConfig:
-    """Where the pictures go."""
+    """Where the pictures go; `is_every` draws each state on each kind of device instead of those that are kept."""
 
     output: Path = SCREENS
+    is_every: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +105,9 @@ class Drawn:
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(prog="python -m android_demo.render_screens", description=__doc__)
-    parser.add_argument("--output", type=Path, default=SCREENS, metavar="DIR", help="default: android_demo/screens")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default: android_demo/screens")
+    every = "every state by day and night, on phones, on their side and tablets, in each language and font size"
+    parser.add_argument("--every", action="store_true", help=f"{every}; into --output, which it needs")
     return parser
 
 
@@ -109,7 +118,7 @@ def run(config: RenderConfig) -> tuple[Drawn, ...]:
         (states,) = golden.ask(["java"], [Path(scratch) / "core", probe], [{"do": "states"}])
     config.output.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, *words in DRAWN:
+    for name, *words in [(name, *kind) for name in states for kind in KINDS] if config.is_every else DRAWN:
         path = config.output / ("_".join([name, *words]) + ".png")
         painter = render(name, states[name], _device(*words))
         painter.image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -128,6 +137,7 @@ def render(name: str, content: dict, device: Device) -> Painter:
     if name in WITH_PICTURE:
         view = screen.find("camera_view" if name == "live" else "picture")
         view.state["picture"] = Image.open(SAMPLE).convert("RGB")
+        screen.find("placeholder").state["visibility"] = "gone"
     painter = Painter(resources)
     painter.paint(screen)
     _gesture_bar(painter)
@@ -189,15 +199,20 @@ def fill(screen: View, content: dict, resources: Resources, *, is_live: bool) ->
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.every and not arguments.output:
+        parser.error(f"--every draws {len(KINDS)} pictures a state; say with --output where they go")
     try:
-        found = run(RenderConfig(output=arguments.output))
+        found = run(RenderConfig(output=arguments.output or SCREENS, is_every=arguments.every))
     except (ValueError, OSError) as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
     for one in found:
         print(f"{one.path}: least contrast {one.least_contrast:.1f} ({one.text})")
-    return 0 if min(one.least_contrast for one in found) >= contrast.LEAST else 1
+    least = min(found, key=lambda one: one.least_contrast)
+    print(f"{len(found)} screens, least contrast {least.least_contrast:.2f} ({least.text}, {least.path.name})")
+    return 0 if least.least_contrast >= contrast.LEAST else 1
 
 
 if __name__ == "__main__":

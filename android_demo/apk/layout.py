@@ -207,8 +207,10 @@ class Painter:
     def _place(self, view: View, width: int, height: int) -> list[tuple[View, tuple[int, int, int, int]]]:
         """Return the visible children with their boxes inside the padding."""
         shown = [child for child in view.children if child.get("visibility") != "gone"]
+        if view.kind == "FrameLayout":
+            return [(child, self._framed(child, width, height)) for child in shown]
         if view.kind != "LinearLayout":
-            return [(child, (0, 0, width, height if view.kind == "FrameLayout" else 10**5)) for child in shown]
+            return [(child, (0, 0, width, 10**5)) for child in shown]
         is_row = view.get("orientation", "horizontal") == "horizontal"
         margins = [self.dp(child.get("layout_marginStart" if is_row else "layout_marginTop", "0dp")) for child in shown]
         weights = [float(child.get("layout_weight", "0")) for child in shown]
@@ -225,6 +227,12 @@ class Painter:
             placed.append((child, (at, 0, extent, across) if is_row else (0, at, width, extent)))
             at += extent
         return placed
+
+    def _framed(self, child: View, width: int, height: int) -> tuple[int, int, int, int]:
+        own = self._size(child, width, height)
+        if child.get("layout_gravity") == "center":
+            return (width - own[0]) // 2, (height - own[1]) // 2, *own
+        return 0, 0, *own
 
     def _size(self, view: View, width: int, height: int) -> tuple[int, int]:
         """Return the size that a view wants in a place of this width."""
@@ -325,10 +333,25 @@ class Painter:
 
     def _picture(self, view: View, x: int, y: int, width: int, height: int) -> None:
         picture = view.state.get("picture")
+        if view.get("src").startswith("@drawable/"):
+            self._vector(view.get("src"), x, y, width, height)
         if picture is not None and view.get("visibility") != "gone":
             scale = min(width / picture.width, height / picture.height)
             small = picture.resize((round(picture.width * scale), round(picture.height * scale)))
             self.image.paste(small, (x + (width - small.width) // 2, y + (height - small.height) // 2))
+
+    def _vector(self, name: str, x: int, y: int, width: int, height: int) -> None:
+        """Draw a vector drawable of straight lines: M, l, h and v alone."""
+        root = ET.parse(self.resources.folder / "drawable" / f"{name.removeprefix('@drawable/')}.xml").getroot()
+        across, down = (float(root.get(f"{ANDROID}viewport{side}", "1")) for side in ("Width", "Height"))
+        for path in root.iter("path"):
+            for line in _outlines(path.get(f"{ANDROID}pathData", "")):
+                places = [(x + px * width / across, y + py * height / down) for px, py in line]
+                if fill := path.get(f"{ANDROID}fillColor"):
+                    self.pen.polygon(places, fill=self.resources.color(fill))
+                if stroke := path.get(f"{ANDROID}strokeColor"):
+                    thick = round(float(path.get(f"{ANDROID}strokeWidth", "1")) * width / across)
+                    self.pen.line(places, fill=self.resources.color(stroke), width=thick, joint="curve")
 
     def _chart(self, view: View, x: int, y: int, width: int, height: int) -> None:
         """Draw a chart's marks, as ChartView.java does."""
@@ -349,6 +372,21 @@ class Painter:
                 dashed = mark["kind"] == "dashed"
                 for line in _dashes(places, self.dp("4dp"), self.dp("3dp")) if dashed else [places]:
                     self.pen.line(line, fill=ink, width=thick, joint="curve")
+
+
+def _outlines(data: str) -> Iterator[list[tuple[float, float]]]:
+    """Yield the lines of a vector drawable's pathData."""
+    line: list[tuple[float, float]] = []
+    for step, numbers in re.findall(r"([Mlhv])([-\d.,]+)", data):
+        values = [float(value) for value in numbers.split(",")]
+        if step == "M":
+            if line:
+                yield line
+            line = [(values[0], values[1])]
+        else:
+            right, down = values if step == "l" else (values[0], 0.0) if step == "h" else (0.0, values[0])
+            line.append((line[-1][0] + right, line[-1][1] + down))
+    yield line
 
 
 def _dashes(places: list[tuple[float, float]], drawn: float, left_out: float) -> Iterator[list[tuple[float, float]]]:

@@ -84,9 +84,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="edge_vit-pte-") as scratch:
         source, target = Path(scratch) / "input", Path(scratch) / "output"
         source.write_bytes(data)
-        command = [str(tools.qemu), "-cpu", core.qemu, "-L", str(tools.root)]
-        command += ["-E", f"LD_LIBRARY_PATH={tools.libraries}:/usr/lib/aarch64-linux-gnu"]
-        command += [str(tools.runner), str(model.resolve()), str(source), str(target), str(threads)]
+        command = [*command_words(tools, core), str(model.resolve()), str(source), str(target), str(threads)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, env={}
@@ -98,6 +96,13 @@ def run(
             code = f"exit code {done.returncode}"
             raise ValueError(f"{model.name} failed under emulation of {cpu} ({code}): {' / '.join(said[-3:])}")
         return target.read_bytes()
+
+
+def command_words(tools: PteToolchain, core: emulation.Core) -> list[str]:
+    """Return the command that runs a .pte; model, input, output and number of threads follow."""
+    words = [str(tools.qemu), "-cpu", core.qemu, "-L", str(tools.root)]
+    words += ["-E", f"LD_LIBRARY_PATH={tools.libraries}:/usr/lib/aarch64-linux-gnu"]
+    return [*words, str(tools.runner)]
 
 
 def _installed_version() -> str:

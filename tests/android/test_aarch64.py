@@ -1,12 +1,18 @@
 """The very file that goes into the app, run on emulated ARM cores, gives the classes that the golden vectors expect."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from android_demo.apk import golden
 from converters.manifest import load_for
 from edge_vit import convert
+from edge_vit.devices import imported, records
 from edge_vit.emulation import pte as emulated_pte
+from edge_vit.emulation import tflite as emulation
+from edge_vit.evaluation import drawing
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_executorch]
 
@@ -46,6 +52,31 @@ def test_classes_of_every_picture(artefact, vectors, core_classes, toolchain, cp
         assert labels[int(logits.argmax())] == compared.top_classes[vector.name]
         # Two steps of the output's grid; softmax in float may round one activation otherwise.
         assert np.abs(logits - expected).max() < 0.06, vector.name
+
+
+def test_the_apps_record_of_a_run_under_emulation(artefact, core_classes, toolchain, tmp_path):
+    """The app's own classes prepare a picture, measure and write the record; the inference is an emulated core's."""
+    picture = drawing.draw("golf ball", 300).convert("RGBA")
+    (tmp_path / "rgba").write_bytes(picture.tobytes())
+    request = {
+        "do": "emulated_run", "folder": str(artefact.parent), "model": artefact.name, "into": str(tmp_path),
+        "command": emulated_pte.command_words(toolchain, emulation.core("cortex-a76")), "runs": 2,
+        "version": toolchain.executorch_version, "device": "qemu cortex-a76", "rgba": str(tmp_path / "rgba"),
+        "width": picture.width, "height": picture.height,
+    }  # fmt: skip
+    (found,) = golden.ask(["java"], [core_classes], [request])
+    assert found["labels"][0] == "golf ball"
+    made = found["record"]
+    fields = {field.name for field in dataclasses.fields(records.Record)}
+    assert fields - made.keys() == {"output", "output_max_difference", "output_not_compared"}
+    assert made["is_complete"] and made["figures"] == {"num_samples": 2, "marks": ["emulated"]}
+    assert (
+        made["model_sha256"] == load_for(artefact).file.sha256 and made["runner"]["name"] == "android_demo ExecuTorch"
+    )
+    assert made["rounds"] == [{"repeat": 0, "num_samples": 2}] and made["peak_kb"] is None  # emulated times are none
+    (tmp_path / "farm").mkdir()
+    (tmp_path / "farm/record.json").write_text(json.dumps(made))
+    assert imported.read(tmp_path / "farm")[1] == []
 
 
 def test_threads_may_share_the_work(artefact, vectors, toolchain):

@@ -97,6 +97,30 @@ def test_charts_are_drawn_within_the_screen_and_move_with_the_font(states):
     assert heights[1] > 1.6 * heights[0]
 
 
+def test_where_there_is_no_picture_yet_a_sign_stands(states):
+    quiet = ImageColor.getrgb(Resources(RES, Device()).color("text_quiet"))
+    for name, is_there in (("ready", True), ("classified", False)):
+        image = render_screens.render(name, states[name], Device()).image.crop((200, 300, 520, 600))
+        assert (quiet in {color for _, color in image.getcolors(1 << 20)}) is is_there, name
+
+
+def test_outlines_of_a_vector_drawable():
+    assert list(layout._outlines("M3,8v-5h5M6,17l4,-6z")) == [[(3, 8), (3, 3), (8, 3)], [(6, 17), (10, 11)]]
+
+
+def test_every_screen_goes_into_a_folder_that_is_named(capsys):
+    with pytest.raises(SystemExit) as ended:
+        render_screens.main(["--every"])
+    assert ended.value.code == 2 and "--every draws 36 pictures a state; say with --output" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_every_text_of_every_state_stands_out(states, tmp_path, capsys):
+    """By day and night, on phones, on their side and tablets, in both languages and three font sizes."""
+    assert render_screens.main(["--every", "--output", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{36 * len(states)} screens, least contrast 5.")
+
+
 def test_a_dashed_line_has_gaps():
     dashes = list(layout._dashes([(0.0, 0.0), (100.0, 0.0), (100.0, 50.0)], 8, 6))
     drawn = sum(abs(x2 - x1) + abs(y2 - y1) for (x1, y1), (x2, y2) in dashes)

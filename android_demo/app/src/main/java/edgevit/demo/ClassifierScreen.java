@@ -96,6 +96,8 @@ final class ClassifierScreen {
         ImageView picture = (ImageView) activity.findViewById(R.id.picture);
         picture.setVisibility(isCameraOpen ? View.GONE : View.VISIBLE);
         picture.setImageBitmap(viewModel.shown());
+        boolean isEmpty = !isCameraOpen && viewModel.shown() == null;
+        activity.findViewById(R.id.placeholder).setVisibility(isEmpty ? View.VISIBLE : View.GONE);
     }
 
     private void showRow(View view, ScreenContent.Row row) {

@@ -108,6 +108,9 @@ public final class Probe {
             case "engine":
                 engine(request, answer);
                 break;
+            case "emulated_run":
+                emulatedRun(request, answer);
+                break;
             case "golden":
                 golden(request, answer);
                 break;
@@ -543,6 +546,114 @@ public final class Probe {
         Benchmark.Settings settings = new Benchmark.Settings(1, 2, 0, 0, 30, 0, 10);
         answer.put("num_samples", engine.benchmark(System::nanoTime).run(settings, (warm, n) -> true).samplesUs.length);
         engine.close();
+    }
+
+    /** Classify a picture and measure, as the app does, in a runtime that is another program: an emulated one. */
+    private static void emulatedRun(final Map<String, Object> request, Map<String, Object> answer)
+            throws IOException, ModelException, PictureException {
+        final File into = new File((String) request.get("into"));
+        RuntimeFactory runtime = new RuntimeFactory() {
+            @Override
+            public String name() {
+                return "ExecuTorch";
+            }
+
+            @Override
+            public String target() {
+                return "executorch";
+            }
+
+            @Override
+            public String version() {
+                return (String) request.get("version");
+            }
+
+            @Override
+            public String accelerator() {
+                return "CPU";
+            }
+
+            @Override
+            public Classifier load(File model, Manifest manifest, int threads) {
+                return new ProgramClassifier((List<?>) request.get("command"), model, into, threads);
+            }
+        };
+        Engine engine = Engine.load(folder(request), (String) request.get("model"), runtime, 1, into);
+        int width = whole(request, "width");
+        int height = whole(request, "height");
+        List<Object> labels = new ArrayList<>();
+        for (Postprocess.Prediction one : engine.classify(read(request, "rgba"), width, height, Exif.UPRIGHT, 3)) {
+            labels.add(one.label);
+        }
+        answer.put("labels", labels);
+        Benchmark.Settings settings = new Benchmark.Settings(1, 0, 0, 0, whole(request, "runs"), 0, 600);
+        List<List<Benchmark.Result>> turns = Turns.run(
+                Collections.singletonList(engine.benchmark(System::nanoTime)), settings, 1, (turn, all, isWarmup, done) -> true);
+        BenchmarkRecord record = new BenchmarkRecord(engine.manifest, settings, turns.get(0), 1);
+        KernelFiles kernel = new KernelFiles(new File("/"));
+        Map<String, Object> device = new LinkedHashMap<>();
+        device.put("model", request.get("device"));
+        device.put("clusters", kernel.clusters());
+        device.put("emulated", true);
+        BenchmarkRecord.State state = new BenchmarkRecord.State();
+        state.clocksKhz = kernel.clocksKhz();
+        record.device = device;
+        record.isEmulated = true;
+        record.started = "2026-01-01T00:00:00+00:00";
+        record.before = state.toMap();
+        record.after = state.toMap();
+        record.loadUs = engine.loadUs;
+        record.peakKb = kernel.peakKb();
+        record.runner = runtime.name();
+        record.runnerVersion = runtime.version();
+        record.accelerator = engine.accelerator();
+        record.acceleratorAsked = runtime.accelerator();
+        answer.put("record", Json.parse(record.toJson()));
+        engine.close();
+    }
+
+    /** Each inference is a call of a program: model, file of the input, file for the output, threads. */
+    private static final class ProgramClassifier implements Classifier {
+        private final List<String> command = new ArrayList<>();
+        private final File input;
+        private final File output;
+
+        ProgramClassifier(List<?> words, File model, File folder, int threads) {
+            for (Object word : words) {
+                command.add((String) word);
+            }
+            input = new File(folder, "input");
+            output = new File(folder, "output");
+            command.addAll(Arrays.asList(model.getPath(), input.getPath(), output.getPath(), Integer.toString(threads)));
+        }
+
+        @Override
+        public void run(ByteBuffer bytes, float[] outputs) throws ModelException {
+            byte[] raw = new byte[bytes.capacity()];
+            bytes.rewind();
+            bytes.get(raw);
+            try {
+                Files.write(input.toPath(), raw);
+                ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+                builder.environment().clear();
+                Process process = builder.redirectOutput(new File(input.getPath() + ".log")).start();
+                if (process.waitFor() != 0) {
+                    throw new ModelException(command.get(0) + " failed with exit code " + process.exitValue());
+                }
+                ByteBuffer found = ByteBuffer.wrap(Files.readAllBytes(output.toPath())).order(ByteOrder.LITTLE_ENDIAN);
+                Postprocess.readOutputs(found, "float32", 1, 0, outputs);
+            } catch (IOException | InterruptedException e) {
+                throw new ModelException(command.get(0) + " cannot be run (" + e.getMessage() + ")", e);
+            }
+        }
+
+        @Override
+        public String accelerator() {
+            return "CPU";
+        }
+
+        @Override
+        public void close() {}
     }
 
     private static ModelFiles.Source folder(Map<String, Object> request) {
