@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("edge_vit.convert", "make the file that a phone runs: TFLite, ExecuTorch, Core ML"),
     "train": ("edge_vit.train", "train on an image folder, float or quantization-aware"),
     "accuracy": ("edge_vit.accuracy", "compare a file with its float model on real pictures"),
+    "sensitivity": ("edge_vit.sensitivity", "show which layer loses the accuracy in int8"),
     "bench_arm": ("edge_vit.bench_arm", "measure latency on ARM devices, or count instructions without one"),
     "classify": ("edge_vit.classify", "show what a file sees in pictures"),
     "report": ("edge_vit.report", "write one HTML page about files: what they are, how good, what they cost"),

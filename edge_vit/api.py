@@ -12,8 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_vit.deployment import make
+from edge_vit.deployment import make, written
+from edge_vit.deployment import sensitivity as layers
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet
+from edge_vit.deployment.sensitivity import SensitivityConfig, SensitivityResult
+from edge_vit.deployment.written import ArtefactResult
 from edge_vit.evaluation import classification, comparison
 from edge_vit.evaluation.classification import Classified, ClassifyConfig
 from edge_vit.evaluation.comparison import AccuracyConfig, AccuracyResult
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
     from edge_vit.quantization.pipeline import FloatModel, QuantizedModel
 
 __all__ = [
-    "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "Recipe", "ReportRequest", "TrainConfig", "classify", "create",
-    "distil", "evaluate", "export", "fine_tune", "load", "quantize", "report", "train", "train_int8",
+    "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "Recipe", "ReportRequest", "SensitivityConfig", "TrainConfig",
+    "classify", "create", "distil", "evaluate", "export", "fidelity", "fine_tune", "load", "quantize", "report",
+    "sensitivity", "train", "train_int8",
 ]  # fmt: skip
 
 
@@ -169,6 +173,31 @@ def evaluate(
         ImportError: If the artefact's runtime is missing; the message names the extra.
     """
     return comparison.run(request, progress)
+
+
+def sensitivity(request: SensitivityConfig, say: Callable[[str], None] = lambda line: None) -> SensitivityResult:
+    """Measure on pictures what int8 costs in each layer of a variant, the layer that costs most first.
+
+    Args:
+        say: Called with progress, line by line.
+
+    Raises:
+        ValueError: If model, weights or pictures do not fit; the message says what to do.
+    """
+    return layers.run(request, say)
+
+
+def fidelity(request: SensitivityConfig, say: Callable[[str], None] = lambda line: None) -> ArtefactResult:
+    """Run a written int8 file, `request.artefact`, and compare every operator's value with its graph's.
+
+    Args:
+        say: Called with progress, line by line.
+
+    Raises:
+        ValueError: If file, manifest, weights or pictures do not fit; the message says what to do.
+        ImportError: If the file's runtime is missing; the message names the extra.
+    """
+    return written.run(request, say)
 
 
 def classify(request: ClassifyConfig) -> tuple[Classified, ...]:

@@ -22,7 +22,12 @@ def read(path: Path) -> list[Int8Operator]:
     Raises:
         ValueError: If the file is damaged or no ML program.
     """
-    return _Reader(read_program(path)).operators()
+    return [operator for operator, _ in operators_of(read_program(path))]
+
+
+def operators_of(program: Program) -> list[tuple[Int8Operator, str]]:
+    """Return the operators, and of each the name of a quantize operator that reads what it gives."""
+    return _Reader(program).operators()
 
 
 class _Reader:
@@ -30,7 +35,7 @@ class _Reader:
         self._program = program
         self._producer, self._readers = program.producers(), program.readers()
 
-    def operators(self) -> list[Int8Operator]:
+    def operators(self) -> list[tuple[Int8Operator, str]]:
         found = []
         for operation in self._program.operations:
             kind = _KINDS.get(operation.kind)
@@ -42,13 +47,18 @@ class _Reader:
             if not grids:
                 continue
             weights = self._weights(operation) if kind == "gemm" else ""
-            found.append(Int8Operator(kind, operation.name, tuple(sorted(grids)), output, weights))
+            operator = Int8Operator(kind, operation.name, tuple(sorted(grids)), output, weights)
+            found.append((operator, self._rounded_by(operation)[0].name))
         return found
 
-    def _output_grid(self, operation: Operation) -> Grid | None:
+    def _rounded_by(self, operation: Operation) -> list[Operation]:
+        """Return the readers of what an operation gives; of a ReLU that alone reads it, that one's."""
         readers = self._readers.get(operation.name, [])
-        if len(readers) == 1 and readers[0].kind in _FUSED:
-            readers = self._readers.get(readers[0].name, [])
+        is_fused = len(readers) == 1 and readers[0].kind in _FUSED
+        return self._readers.get(readers[0].name, []) if is_fused else readers
+
+    def _output_grid(self, operation: Operation) -> Grid | None:
+        readers = self._rounded_by(operation)
         if not readers or any(reader.kind != "quantize" for reader in readers):
             return None
         return self._grid(readers[0])

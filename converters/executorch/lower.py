@@ -224,9 +224,10 @@ def _refusals() -> Iterator[dict[str, str]]:
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            node = getattr(record.msg, "node", None)
+            said: Any = record.msg
+            node = getattr(said, "node", None)
             if node is not None:
-                reasons.setdefault(node.name, str(record.msg.reason).rstrip("."))
+                reasons.setdefault(node.name, str(said.reason).rstrip("."))
 
     logger = logging.getLogger("executorch.backends.xnnpack.partition.config")
     handler, level, propagate = Collector(logging.DEBUG), logger.level, logger.propagate

@@ -22,13 +22,18 @@ def read(path: Path) -> list[Int8Operator]:
         ValueError: If the file is damaged.
         ImportError: If onnx is not installed; the message names the extra.
     """
-    graph = OnnxGraph.read(path)
+    return [operator for operator, _ in operators_of(OnnxGraph.read(path))]
+
+
+def operators_of(graph: OnnxGraph) -> list[tuple[Int8Operator, Any]]:
+    """Return the operators, and of each a quantize operator that reads what it gives."""
     found = []
     for node in graph.nodes:
         kind = _KINDS.get(node.op_type)
         if kind is None or not is_int8(graph, node):
             continue
-        outputs = {graph.grid(reader) for reader in graph.readers_behind(node.output[0])}
+        readers = graph.readers_behind(node.output[0])
+        outputs = {graph.grid(reader) for reader in readers}
         sources = node.input[:1] if kind == "gemm" else node.input
         inputs = [
             graph.makers[name] for name in sources if graph.maker(name) == DEQUANTIZE and not graph.is_constant(name)
@@ -37,7 +42,7 @@ def read(path: Path) -> list[Int8Operator]:
             continue
         grids = tuple(sorted(graph.grid(dequantize) for dequantize in inputs))
         weights = _weights(graph, node) if kind == "gemm" else ""
-        found.append(Int8Operator(kind, node.name, grids, outputs.pop(), weights))
+        found.append((Int8Operator(kind, node.name, grids, outputs.pop(), weights), readers[0]))
     return found
 
 

@@ -21,6 +21,11 @@ _FUSED = (
 
 def read(graph: GraphModule) -> list[Int8Operator]:
     """Return every operator between dequantize and quantize operators, named after its module."""
+    return [operator for operator, _ in operators_of(graph)]
+
+
+def operators_of(graph: GraphModule) -> list[tuple[Int8Operator, Node]]:
+    """Return those operators, and the node that gives each one's value: a ReLU behind it, if there is one."""
     found = []
     for node in graph.graph.nodes:
         output = _output_grid(node) if node.target in KINDS else None
@@ -38,18 +43,22 @@ def read(graph: GraphModule) -> list[Int8Operator]:
         if weights is None:
             continue
         grids = tuple(sorted(make_grid(t.args[1], t.args[2]) for t in tensors))  # type: ignore[arg-type]
-        found.append(Int8Operator(KINDS[node.target], _name(node), grids, output, weights))
+        operator = Int8Operator(KINDS[node.target], _name(node), grids, output, weights)
+        found.append((operator, _fused(node) or node))
     return found
 
 
 def _output_grid(node: Node) -> Grid | None:
-    users = list(node.users)
-    if len(users) == 1 and users[0].target in _FUSED:
-        users = list(users[0].users)
+    users = list((_fused(node) or node).users)
     if not users or not all(is_quantize(user) for user in users):
         return None
     grids = {make_grid(user.args[1], user.args[2]) for user in users}  # type: ignore[arg-type]
     return grids.pop() if len(grids) == 1 else None
+
+
+def _fused(node: Node) -> Node | None:
+    users = list(node.users)
+    return users[0] if len(users) == 1 and users[0].target in _FUSED else None
 
 
 def _is_constant(node: Any) -> bool:

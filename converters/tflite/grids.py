@@ -21,7 +21,11 @@ def read(path: Path) -> list[Int8Operator]:
     Raises:
         ValueError: If the file is missing, no TFLite flatbuffer, or damaged.
     """
-    inspection = inspect(path)
+    return [operator for operator, _ in operators_of(inspect(path))]
+
+
+def operators_of(inspection: Inspection) -> list[tuple[Int8Operator, int]]:
+    """Return a file's int8 operators, in its own order, and the tensor that each gives."""
     found = []
     for operator in inspection.operators:
         if operator.type not in _KINDS or operator.precision != "int8" or _is_clamp(inspection, operator):
@@ -31,7 +35,7 @@ def read(path: Path) -> list[Int8Operator]:
         grids = tuple(sorted(_grid(t) for t in _activations(inspection, operands)))
         output = _grid(inspection.tensors[operator.outputs[0]])
         weights = _weights(inspection, operator) if kind == "gemm" else ""
-        found.append(Int8Operator(kind, operator.name, grids, output, weights))
+        found.append((Int8Operator(kind, operator.name, grids, output, weights), operator.outputs[0]))
     return found
 
 

@@ -43,6 +43,16 @@ def round_scales_(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QP
     return rounded
 
 
+def int8_constants(graph_module: GraphModule, plan: Plan) -> dict[str, dict[int, Tensor]]:
+    """Return copies of what operators read in int8, by the operator's name and the argument's place."""
+    found: dict[str, dict[int, Tensor]] = {}
+    for node in graph_module.graph.nodes:
+        for constant, _ in _constants(node, plan):
+            place = node.args.index(constant)
+            found.setdefault(plan.names[node], {})[place] = get_tensor(graph_module, constant).detach().clone()
+    return found
+
+
 def on_half_grid(tensor: Tensor, *, per_channel: bool, smallest_scale: float = 0.0) -> Tensor:
     """Return values rounded to int8 steps of a float16 scale, which their largest value gives back exactly, if it is
     above `smallest_scale`.

@@ -1,6 +1,6 @@
 """From weights to the graph that every converter lowers."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,14 @@ from edge_vit.models.sources import WeightsSource, no_ranges
 from edge_vit.models.weights import WithoutRandomValues, count_classes, randomize_
 from edge_vit.quantization.checkpoint import load_into_graph_, ranges_from
 from edge_vit.quantization.graph import export_graph
-from edge_vit.quantization.half_scales import round_scales_
+from edge_vit.quantization.half_scales import int8_constants, round_scales_
 from edge_vit.quantization.plan import Plan, QParams, make_plan
 from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
 
 _HEAD = "model.head."  # of a classifier's graph
+KEPT_FLOAT = "kept_float"  # in a manifest's account of the quantization: operators left in float on purpose
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +128,26 @@ def build_float(
     )
 
 
-def build_quantized(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Int8Graph:
+    """A float graph with all that makes it an int8 one.
+
+    Attributes:
+        graph: Constants that int8 operators read lie on their grids already.
+        unrounded: Those constants as they were, by the operator's name and the argument's place.
+        precision, summary: As in `QuantizedModel`.
+    """
+
+    graph: GraphModule
+    plan: Plan
+    ranges: dict[str, QParams]
+    unrounded: dict[str, dict[int, Tensor]]
+    precision: str
+    summary: dict[str, Any]
+    processor: Processor = CPU
+
+
+def prepare_int8(
     float_model: FloatModel,
     batches: Iterable[Tensor] | None,
     method: RangeMethod = "mse",
@@ -135,8 +155,10 @@ def build_quantized(
     *,
     is_free_batch: bool = False,
     processor: Processor = CPU,
-) -> QuantizedModel:
-    """Make the qdq graph: from a quantized checkpoint, or from float weights and calibration pixels.
+    keep_float: Collection[str] = (),
+    known_ranges: Mapping[str, QParams] | None = None,
+) -> Int8Graph:
+    """Plan the int8 graph and find its ranges, in a quantized checkpoint or with calibration pixels.
 
     Args:
         batches: Pixels (batch, H, W, 3), float; needed for float weights, and for a quantized checkpoint where its
@@ -144,16 +166,18 @@ def build_quantized(
         batch: How many pictures the graph takes at once.
         is_free_batch: It takes any number from two up; `batch` is two then.
         processor: Where it is to run; `batches` may choose those ranges that only its plan has.
+        keep_float: As in `make_plan`.
+        known_ranges: Ranges that were found before; they stand, and no pixels are needed.
 
     Raises:
         ValueError: If ranges are neither stored nor can be calibrated.
     """
     integers = float_model.integers
-    if integers is None and batches is None:
+    if integers is None and batches is None and known_ranges is None:
         raise no_ranges(float_model.weights)
     example = torch.zeros(batch, *float_model.preprocess.size, 3)
     graph = export_graph(float_model.module, example, is_free_batch, has_floats=processor.has_floats)
-    plan = make_plan(graph, processor=processor)
+    plan = make_plan(graph, processor=processor, keep_float=keep_float)
     summary: dict[str, Any] = {
         "weights": "int8, symmetric, one scale an output channel",
         "activations": "int8, one scale and zero point a tensor; symmetric where a matmul's right-hand side",
@@ -164,6 +188,7 @@ def build_quantized(
             tensors = {key: value for key, value in tensors.items() if not key.startswith(_HEAD)}
         load_into_graph_(graph, tensors, float_model.weights)
         ranges, precision = ranges_from(integers.metadata), str(integers.metadata.get("precision", "int8_qat"))
+        ranges = ranges if known_ranges is None else dict(known_ranges)
         missing = plan.missing(ranges)
         if missing and batches is None:
             raise ValueError(
@@ -175,15 +200,49 @@ def build_quantized(
         if missing and batches is not None:
             ranges = calibrate(graph, plan, batches, method) | ranges
             summary |= {"ranges_calibrated": missing}
+    elif known_ranges is not None:
+        ranges, precision = dict(known_ranges), "int8_ptq"
+        summary |= {"ranges_from": "an earlier calibration"}
     else:
         assert batches is not None
         ranges, precision = calibrate(graph, plan, batches, method), "int8_ptq"
         summary |= {"ranges_from": f"calibration, {method}"}
+    unrounded = int8_constants(graph, plan)
     ranges = round_scales_(graph, plan, ranges)
-    quantized = quantize_graph(graph, plan, ranges)
     summary["ranges"] = {name: [r.scale, r.zero_point] for name, r in _all_ranges(plan, ranges).items()}
     summary["float_operators"] = [plan.names[node] for node in plan.float_nodes]
-    return QuantizedModel(graph=quantized, plan=plan, ranges=dict(ranges), precision=precision, summary=summary)
+    if keep_float:
+        summary[KEPT_FLOAT] = sorted(keep_float)
+    return Int8Graph(
+        graph=graph, plan=plan, ranges=dict(ranges), unrounded=unrounded, precision=precision, summary=summary,
+        processor=processor,
+    )  # fmt: skip
+
+
+def build_quantized(
+    float_model: FloatModel,
+    batches: Iterable[Tensor] | None,
+    method: RangeMethod = "mse",
+    batch: int = 1,
+    *,
+    is_free_batch: bool = False,
+    processor: Processor = CPU,
+    keep_float: Collection[str] = (),
+) -> QuantizedModel:
+    """Make the qdq graph: from a quantized checkpoint, or from float weights and calibration pixels.
+
+    Arguments and errors are those of `prepare_int8`.
+    """
+    made = prepare_int8(
+        float_model, batches, method, batch, is_free_batch=is_free_batch, processor=processor, keep_float=keep_float
+    )
+    return QuantizedModel(
+        graph=quantize_graph(made.graph, made.plan, made.ranges),
+        plan=made.plan,
+        ranges=made.ranges,
+        precision=made.precision,
+        summary=made.summary,
+    )
 
 
 def num_constants(module: nn.Module) -> int:

@@ -11,7 +11,7 @@ kernels do on ARM (benchmarks/tflite_int8.py and bench_arm --emulate measure it;
 - ReLU and clipping fuse into the operator before them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -97,18 +97,24 @@ class Plan:
         return [name for name, group in self.groups.items() if group.kind != "fixed" and name not in ranges]
 
 
-def make_plan(graph_module: GraphModule, pixel_input: bool = True, processor: Processor = CPU) -> Plan:
+def make_plan(
+    graph_module: GraphModule,
+    pixel_input: bool = True,
+    processor: Processor = CPU,
+    keep_float: Collection[str] = (),
+) -> Plan:
     """Decide for every operator of an exported deploy-form graph.
 
     Args:
         pixel_input: The graph's input holds pixels 0 to 255, which int8 carries exactly.
+        keep_float: Names of operators that compute in float although they could compute in int8.
 
     Raises:
         ValueError: If an operator has no integer form and the processor no floats.
     """
     names = value_names(graph_module)
     nodes = [node for node in graph_module.graph.nodes if node.op == "call_function"]
-    int8_nodes = [node for node in nodes if _kind(node) in processor.int8]
+    int8_nodes = [node for node in nodes if _kind(node) in processor.int8 and names[node] not in keep_float]
     quantized = _quantized_values(int8_nodes, graph_module)
     group_of = _merge_groups(graph_module, quantized, names)
     groups = {group.name: group for group in group_of.values()}
