@@ -30,6 +30,14 @@ class WeightsInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInfo:
+    """The function that makes a network of the user's own, and the checksum of the file that it stands in."""
+
+    source: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassLabel:
     """One class, at its place in the logits."""
 
@@ -150,7 +158,8 @@ class Verification:
 class Manifest:
     """One artefact. `verification_reason` says why `verification` is null, and is null when it is not.
 
-    `processor` is what the file was made for; it runs on others too, more slowly or less exactly.
+    `processor` is what the file was made for; it runs on others too, more slowly or less exactly. `network` (left out
+    where it is null) is for a network that is none of our variants; `model` is then its function.
     """
 
     model: str
@@ -172,6 +181,7 @@ class Manifest:
     command: str
     processor: Literal["cpu", "npu", "gpu"] = field(default="cpu", metadata=_MAY_BE_ABSENT)
     features: tuple[FeatureMap, ...] = field(default=(), metadata=_MAY_BE_ABSENT)
+    network: NetworkInfo | None = field(default=None, metadata=_MAY_BE_ABSENT)
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -189,6 +199,8 @@ class Manifest:
         data = asdict(self)
         if not self.input.free_batch:
             del data["input"]["free_batch"]
+        if self.network is None:
+            del data["network"]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod

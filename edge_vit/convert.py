@@ -38,7 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m edge_vit.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", metavar="MODEL", help="variant; `python -m edge_vit.models` lists all")
+    parser.add_argument(
+        "model", metavar="MODEL",
+        help="variant (`python -m edge_vit.models` lists all), or a function that returns a network of your own, "
+        "FILE.py:function or package.module:function",
+    )  # fmt: skip
     parser.add_argument(
         "--target", required=True, metavar="TARGET",
         help=f"one of: {', '.join(target_names())}; or {ALL}, which compares them",
@@ -82,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--explain", action="store_true", help="show in which layers int8 loses accuracy")
     parser.add_argument("--json", action="store_true", help="print the manifest; with --target all, the comparison")
     _add_picture_arguments(parser)
+    add_own_arguments(parser)
     _add_target_arguments(parser)
     return parser
 
@@ -100,6 +105,28 @@ class _Processor(argparse.Action):
 
 def _batch(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
+
+
+def colors(text: str) -> tuple[float, float, float]:
+    """Return three numbers for "0.485,0.456,0.406", and three times one for "0.5"."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give one number, or three as in 0.485,0.456,0.406")
+    red, green, blue = values * 3 if len(values) == 1 else values
+    return red, green, blue
+
+
+def add_own_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a network of the user's own may be said to take."""
+    group = parser.add_argument_group("of a network of your own", "In place of what its function says of its pictures.")
+    for name, default in (("mean", "0.485,0.456,0.406"), ("std", "0.229,0.224,0.225")):
+        group.add_argument(
+            f"--{name}", type=colors, metavar="R,G,B", help=f"of colors in 0 to 1 that it was trained with ({default})"
+        )
+    group.add_argument("--crop", type=float, metavar="SHARE", help="of the resized picture, its centre, is taken (1)")
 
 
 def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:

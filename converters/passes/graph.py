@@ -95,6 +95,61 @@ def get_tensor(graph: GraphModule, node: Node) -> Tensor:
     return value
 
 
+def add_known_constant_(graph: GraphModule, before: Node, value: Tensor) -> Node:
+    """Do as `add_constant_`, in a graph whose shapes are known throughout, as they are after an export."""
+    node = add_constant_(graph, before, value)
+    node.meta["val"] = _mode(graph).from_tensor(value.detach(), static_shapes=True)
+    return node
+
+
+def add_parameter_(graph: GraphModule, before: Node, path: str, leaf: str, value: Tensor) -> Node:
+    """Store a parameter in the graph's module at `path` and return the node that reads it.
+
+    It is called `leaf`, with a number behind where something that is still read has that name.
+    """
+    module, name = graph.get_submodule(path), leaf
+    with graph.graph.inserting_before(before):
+        used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr" and node.users}
+        number = 0
+        while f"{path}.{name}".removeprefix(".") in used or name in dict(module.named_children()):
+            number += 1
+            name = f"{leaf}_{number}"
+        for node in graph.graph.find_nodes(op="get_attr", target=f"{path}.{name}".removeprefix(".")):
+            graph.graph.erase_node(node)
+        if hasattr(module, name):
+            delattr(module, name)
+        module.register_parameter(name, nn.Parameter(value.contiguous(), requires_grad=value.is_floating_point()))
+        node = graph.graph.get_attr(f"{path}.{name}".removeprefix("."))
+    node.meta["val"] = _mode(graph).from_tensor(value.detach(), static_shapes=True)
+    return node
+
+
+def add_call_(graph: GraphModule, like: Node, target: Any, *args: Any) -> Node:
+    """Add an operator before `like`, at the same place of the user's module; its shape is known at once."""
+    with graph.graph.inserting_before(like):
+        node = graph.graph.call_function(target, args)
+    node.meta = {key: like.meta[key] for key in ("nn_module_stack", "stack_trace") if key in like.meta}
+    values = torch.fx.node.map_arg(args, lambda source: source.meta["val"])
+    with _mode(graph), torch.no_grad():
+        node.meta["val"] = target(*values)
+    return node
+
+
+def _mode(graph: GraphModule) -> Any:
+    """Return the mode in which the shapes of an exported graph were found."""
+    return next(node.meta["val"].fake_mode for node in graph.graph.nodes if node.op == "placeholder")
+
+
+def stored(graph: GraphModule, node: Any) -> Tensor | None:
+    """Return the parameter or buffer that an argument names, None for anything else."""
+    return get_tensor(graph, node) if isinstance(node, Node) and node.op == "get_attr" else None
+
+
+def only_user(node: Node) -> Node | None:
+    """Return what alone reads `node`, None where several or none do."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
 def finish_(graph: GraphModule, changed: int) -> int:
     """Drop what nothing reads any more, weights included, and compile; return `changed`."""
     if not changed:

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_vit.deployment.checks import choose_labels, choose_weights, list_pictures
 from edge_vit.deployment.labels import check_count, name_classes
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResult
 from edge_vit.deployment.sizes import check_size
 from edge_vit.deployment.targets import ALL, check_installed
+from edge_vit.models.own import OwnNetwork, find_own_weights
 from edge_vit.quantization.packages import check_torchao
 from edge_vit.quantization.processors import CPU, find_processor
 
@@ -41,10 +42,15 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
 
     started = time.perf_counter()
     check_packages(config)
-    source = choose_weights(
-        config.model, config.weights, is_int8=config.precision == "int8", has_calibration=config.calib is not None,
-        resolution=config.resolution, takes_raw=config.raw_weights, may_lack_ranges=config.processor != CPU.name,
-    )  # fmt: skip
+    own = config.own_network()
+    asked: dict[str, Any] = {
+        "is_int8": config.precision == "int8", "has_calibration": config.calib is not None,
+        "takes_raw": config.raw_weights, "may_lack_ranges": config.processor != CPU.name,
+    }  # fmt: skip
+    if own is not None:
+        source = find_own_weights(own, config.weights, **asked)
+    else:
+        source = choose_weights(config.model, config.weights, resolution=config.resolution, **asked)
     labels = choose_labels(config.labels, source)
     calib, data = list_pictures(config.calib, "train"), list_pictures(config.data, "val")
     places = Places(folder=config.output_dir, etrecord=config.etrecord, app=config.android)
@@ -52,7 +58,7 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         # From here on torch is loaded: what is wrong with a request has been said.
         from edge_vit.deployment.steps import convert_one, explain
 
-        model = _prepare(config, source, calib, data, say, labels)
+        model = _prepare(config, own, source, calib, data, say, labels)
         made: list[tuple[Converted, float]] = []
         for target, backend in config.backends():
             converted = convert_one(
@@ -82,6 +88,7 @@ def check_packages(config: ConvertConfig) -> None:
 
 def _prepare(
     config: ConvertConfig,
+    own: OwnNetwork | None,
     source: "WeightsSource",
     calib: "ImageSet | None",
     data: "ImageSet | None",
@@ -91,13 +98,16 @@ def _prepare(
     """Load and fuse the model, quantize it if asked, and choose the pictures to verify on."""
     from edge_vit.deployment.pictures import choose_pictures
     from edge_vit.deployment.steps import make_lowerable, quantize
+    from edge_vit.quantization.own_float import build_own
     from edge_vit.quantization.pipeline import build_float, num_constants
 
-    say(f"{config.model}: {source.label}")
-    float_model = build_float(
-        config.model, source, config.resolution, features_only=config.features,
-        batch=1 if config.is_free_batch else config.pictures_at_once,
-    )  # fmt: skip
+    name = config.model if own is None else own.name
+    say(f"{name}: {source.label}")
+    batch = 1 if config.is_free_batch else config.pictures_at_once
+    if own is None:
+        float_model = build_float(config.model, source, config.resolution, features_only=config.features, batch=batch)
+    else:
+        float_model, source = build_own(own, source, batch)
     if config.labels is not None:
         check_count(labels, len(float_model.classes), config.labels)
         float_model = replace(float_model, classes=name_classes(float_model.classes, labels))
@@ -105,7 +115,7 @@ def _prepare(
         say(note)
     if config.precision != "int8":
         for target, _ in config.backends():
-            check_size(target, config.model, num_constants(float_model.module))
+            check_size(target, name, num_constants(float_model.module))
     calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
     quantized, processor = None, find_processor(config.processor)
     if config.precision == "int8":
@@ -114,7 +124,7 @@ def _prepare(
             batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,
         )  # fmt: skip
     return make_lowerable(
-        config.model, config.precision, source, float_model, quantized, calibration, pictures,
+        name, config.precision, source, float_model, quantized, calibration, pictures,
         output=config.output, batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,
     )  # fmt: skip
 

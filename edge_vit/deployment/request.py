@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from edge_vit.deployment.sizes import LARGE_VARIANTS, check_size
 from edge_vit.deployment.targets import Io, Output, Precision, find_backends
 from edge_vit.models.limits import Resolution
-from edge_vit.models.names import check_name, check_resolution
+from edge_vit.models.own import OwnNetwork, check_network, find_network
+from edge_vit.models.user_code import names_function
 from edge_vit.quantization.processors import check_request, find_processor
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class ConvertConfig:
     data: Path | None = None
     data_images: int = NUM_COMPARED_PICTURES
     resolution: Resolution | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    crop: float | None = None
     batch: int | Literal["free"] = 1
     output: Output = "logits"
     features: bool = False
@@ -53,9 +57,7 @@ class ConvertConfig:
     command: str = ""
 
     def __post_init__(self) -> None:
-        check_name(self.model)
-        if self.resolution is not None:
-            check_resolution(self.model, self.resolution)
+        check_network(self.model, self.resolution, mean=self.mean, std=self.std, crop=self.crop)
         targets = [target for target, _ in self.backends()]
         check_request(find_processor(self.processor), self.precision, targets)
         is_classifier = self.output == "logits" and not self.features
@@ -100,8 +102,16 @@ class ConvertConfig:
         }
         if wrong := [flag for flag, is_given in asked.items() if is_given]:
             raise ValueError(f"--features gives no classes and does not go with {wrong[0]}; leave one of them out")
+        if names_function(self.model):
+            raise ValueError(
+                "--features gives the stages of our variants; a network of your own has none, leave it out"
+            )
         if self.backend == "onnx2tf":
             raise ValueError("--features needs the backend litert-torch; leave --backend onnx2tf out")
+
+    def own_network(self) -> OwnNetwork | None:
+        """Return the user's own network where that is asked for, None for a variant."""
+        return find_network(self.model, self.resolution, mean=self.mean, std=self.std, crop=self.crop)
 
     @property
     def is_free_batch(self) -> bool:

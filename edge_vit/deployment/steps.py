@@ -23,6 +23,7 @@ from edge_vit.deployment.pictures import Pictures, calibration_warnings
 from edge_vit.deployment.targets import TARGETS, Io, Output, Precision, Request
 from edge_vit.deployment.verify import check_outputs, check_probabilities
 from edge_vit.models.sources import WeightsSource
+from edge_vit.quantization.own_float import float_graph
 from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_outputs
 from edge_vit.quantization.processors import CPU, Processor
 
@@ -119,7 +120,7 @@ def make_lowerable(
 ) -> Lowerable:
     """Bring together what every target needs; `calibration` are the pictures that ranges were chosen from, if any."""
     module: nn.Module = float_model.module
-    graph = module if quantized is None else quantized.graph
+    graph = float_graph(float_model, batch, is_free_batch) if quantized is None else quantized.graph
     if output == "probabilities":
         module, graph = ends_in_softmax(module), ends_in_softmax(graph)
     maps = tuple(f"stage_{i}" for i in range(len(float_model.features)))
@@ -144,7 +145,7 @@ def make_lowerable(
         float_module=module,
         graph=graph,
         float_outputs=float_outputs,
-        graph_outputs=float_outputs if quantized is None else run_outputs(graph, pictures.pixels, batch),
+        graph_outputs=float_outputs if graph is module else run_outputs(graph, pictures.pixels, batch),
         batch=batch,
         is_free_batch=is_free_batch,
         processor=processor,
@@ -254,6 +255,7 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
     is_backbone = model.kind == "features"
     classes = () if is_backbone else _labels(model.float_model)
     shape = (result.input_shape[0], *model.float_outputs[-1].shape[1:])
+    own = model.float_model.own
     return Manifest(
         model=model.name,
         precision=_precision(model),  # type: ignore[arg-type]
@@ -276,6 +278,7 @@ def _draft(model: Lowerable, result: ConversionResult, backend: str, command: st
         command=command,
         processor=model.processor.name,  # type: ignore[arg-type]
         features=_maps(model, result.input_shape[0]),
+        network=None if own is None else manifests.NetworkInfo(source=own.source, sha256=own.sha256),
     )
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
     from calibration.dataset import Batch, ImageSet, SkippedImage
-    from converters.manifest import ClassLabel, Manifest
+    from converters.manifest import ClassLabel, Manifest, NetworkInfo
     from edge_vit.evaluation.paired import PairedResult, PairedSums, Verdict
     from edge_vit.models.sources import WeightsSource
 
@@ -178,8 +179,10 @@ def find_reference(manifest: "Manifest", folder: Path) -> "WeightsSource":
     Raises:
         ValueError: If the weights are gone or are not the same file any more.
     """
-    from edge_vit.models.sources import recorded_weights
+    from edge_vit.models.sources import WeightsSource, recorded_weights
 
+    if manifest.network is not None and manifest.weights.source == manifest.network.source:
+        return WeightsSource(label=manifest.weights.source, form="training", digest=manifest.weights.sha256)
     source = recorded_weights(manifest.weights.source, folder)
     if manifest.weights.sha256 not in (None, source.sha256):
         raise ValueError(f"{source.path} is not the file that was converted (sha256 differs); convert again")
@@ -201,20 +204,46 @@ def load_reference(manifest: "Manifest", source: "WeightsSource") -> Callable[["
     import torch
 
     from calibration.preprocess import Preprocess, normalise
+    from edge_vit.layers.own_pixels import logits_of
     from edge_vit.models.rectangles import load_model
     from edge_vit.models.weights import WithoutRandomValues
 
-    assert source.checkpoint is not None
     preprocess = Preprocess(**manifest.input.preprocess_fields())
-    with WithoutRandomValues():
-        model, _ = load_model(manifest.model, source.checkpoint, len(manifest.classes), preprocess.resolution)
+    if manifest.network is not None:
+        model = _own_network(manifest, manifest.network, source)
+    else:
+        assert source.checkpoint is not None
+        with WithoutRandomValues():
+            model, _ = load_model(manifest.model, source.checkpoint, len(manifest.classes), preprocess.resolution)
     model.eval()
 
     def call(images: "np.ndarray") -> "np.ndarray":
         with torch.inference_mode():
-            return model(torch.from_numpy(normalise(images, preprocess))).numpy()
+            return logits_of(model(torch.from_numpy(normalise(images, preprocess)))).numpy()
 
     return call
+
+
+def _own_network(manifest: "Manifest", info: "NetworkInfo", source: "WeightsSource") -> "nn.Module":
+    """Call the user's function again.
+
+    Raises:
+        ValueError: If its file changed, or it gives other weights than those that were converted.
+    """
+    from edge_vit.models.own import find_network, load_network
+
+    hint = "convert again, or give a float artefact with --float"
+    size = (manifest.input.height, manifest.input.width)
+    own = find_network(info.source, size, mean=manifest.input.mean, std=manifest.input.std)
+    if own is None:
+        raise ValueError(f"{info.source} names no function any more; {hint}")
+    if info.sha256 not in (None, own.sha256):
+        raise ValueError(f"{info.source} is not what was converted (sha256 of its file differs); {hint}")
+    classes = [{"id": label.id, "name": label.name} for label in manifest.classes]
+    network = load_network(own, source, classes)
+    if source.checkpoint is None and network.sha256 != manifest.weights.sha256:
+        raise ValueError(f"{info.source} gives other weights than those that were converted; {hint}")
+    return network.module
 
 
 def _find_reference(

@@ -73,6 +73,8 @@ def check_name(name: str) -> None:
     """Raise ValueError if there is no variant `name`; near matches are named."""
     if name in VARIANT_NAMES:
         return
+    if name.endswith(".py"):
+        raise ValueError(f"{name} names a file; write {name}:FUNCTION, which returns an nn.Module")
     near = difflib.get_close_matches(name, VARIANT_NAMES, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(VARIANT_NAMES)}"
     raise ValueError(f"unknown model {name!r}; {hint} (`python -m edge_vit.models` lists all)")

@@ -29,12 +29,14 @@ class WeightsSource:
         label: What to print and to record: "embedded:NAME", an address, "hf:ORG/NAME@COMMIT:FILE", an absolute path,
             "raw:" before one of these two, or "random". `recorded_weights` finds the weights again.
         form: "training" (float, training form), "int8" (quantized, with ranges) or "random".
-        checkpoint: The file, opened; None for random weights.
+        checkpoint: The file, opened; None for random weights, and for those that the user's function gives.
+        digest: Of the latter.
     """
 
     label: str
     form: Literal["training", "int8", "random"]
     checkpoint: Checkpoint | None = None
+    digest: str | None = None
 
     @property
     def path(self) -> Path | None:
@@ -47,8 +49,8 @@ class WeightsSource:
 
     @property
     def sha256(self) -> str | None:
-        """The digest of the file; None for random weights."""
-        return None if self.checkpoint is None else self.checkpoint.sha256
+        """The digest of the file, or of what the user's function gives; None for random weights."""
+        return self.digest if self.checkpoint is None else self.checkpoint.sha256
 
     @property
     def name(self) -> str:
@@ -137,6 +139,17 @@ def find_weights(
         raise ValueError(f"{name} has no embedded and no published weights; use --weights PATH or --weights random")
     checkpoint, label = find_published(name)
     return WeightsSource(label=label, form="training", checkpoint=checkpoint)
+
+
+def open_weights(choice: str, *, takes_raw: bool = False) -> WeightsSource:
+    """Open the checkpoint of a network that is no variant: a path, or "hf:ORG/NAME" as in `find_weights`.
+
+    Raises:
+        ValueError: If there is none, it cannot be reached or is damaged.
+        ImportError: If a repository is named and huggingface_hub is not installed.
+    """
+    path, label = _located(choice)
+    return _opened(path, label, takes_raw)
 
 
 def _located(choice: str) -> tuple[Path, str]:

@@ -1,10 +1,12 @@
 """Functions of the user's own, named on a command line: package.module:function, or FILE.py:function."""
 
+import contextlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ _ERRORS = (
     ImportError,
     SyntaxError,
     NameError,
+    AssertionError,
 )
 
 
@@ -28,20 +31,61 @@ def names_function(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and not Path(text).exists()
 
 
-def call_function(text: str) -> Any:
-    """Call a function without arguments and return what it returns.
+def function_name(text: str) -> str:
+    """Return the function that a text names, without the file or module it stands in."""
+    return text.rpartition(":")[2]
+
+
+def file_of(text: str) -> str | None:
+    """Return the file that a function stands in; None where its module has none that can be found.
+
+    Raises:
+        ValueError: If a file is named that does not exist.
+    """
+    module = text.rpartition(":")[0]
+    if module.endswith(".py"):
+        if not Path(module).is_file():
+            raise ValueError(f"{module}: no such file")
+        return module
+    _look_here()
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return spec.origin if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+
+
+def call_function(text: str, **offered: Any) -> Any:
+    """Call a function and return what it returns.
 
     Args:
         text: package.module:function, with modules of the current folder among them, or FILE.py:function.
+        offered: Arguments that it gets if it takes them by name.
 
     Raises:
         ValueError: If there is no such function, or it fails; the message says where.
     """
     function = _find(text)
+    with errors_of(text, "failed"):
+        try:
+            names = inspect.signature(function).parameters
+        except ValueError:  # of a class written in C
+            names = {}  # type: ignore[assignment]
+        return function(**{name: value for name, value in offered.items() if name in names})
+
+
+@contextlib.contextmanager
+def errors_of(text: str, what: str) -> Iterator[None]:
+    """Turn an error of the user's code into a ValueError: "net.py:build failed: TypeError: ... (net.py line 3)".
+
+    Args:
+        text: As for `call_function`; where its file is among those that the error passed through, its line is said,
+            else the last one outside torch.
+    """
     try:
-        return function()
+        yield
     except _ERRORS as e:
-        raise ValueError(f"{text} failed: {type(e).__name__}: {_first_line(e)}{_where(e, function)}") from e
+        raise ValueError(f"{text} {what}: {type(e).__name__}: {_first_line(e)}{_where(e, file_of(text))}") from e
 
 
 def _find(text: str) -> Callable[[], Any]:
@@ -61,10 +105,14 @@ def _find(text: str) -> Callable[[], Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _load_module(name: str) -> Any:
+def _look_here() -> None:
     here = str(Path.cwd())  # where `python -m` looks; a console script does not
     if here not in sys.path:
         sys.path.insert(0, here)
+
+
+def _load_module(name: str) -> Any:
+    _look_here()
     return importlib.import_module(name)
 
 
@@ -83,12 +131,16 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 
-def _where(error: BaseException, function: Callable[[], Any]) -> str:
-    """Return the last line of the user's file that an error passed through."""
-    file, place = getattr(getattr(function, "__code__", None), "co_filename", None), ""
+def _where(error: BaseException, file: str | None) -> str:
+    """Return the last line of the user's file that an error passed through, else the last one that is not torch's."""
+    own, other = "", ""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file:
-            place = f" ({Path(str(file)).name} line {trace.tb_lineno})"
+        name = trace.tb_frame.f_code.co_filename
+        place = f" ({Path(name).name} line {trace.tb_lineno})"
+        if file is not None and Path(name).resolve() == Path(file).resolve():
+            own = place
+        elif f"{Path('/torch/')}" not in name and "edge_vit" not in Path(name).parts and Path(name).is_file():
+            other = place
         trace = trace.tb_next
-    return place
+    return own or other

@@ -9,6 +9,8 @@ from torch.fx import GraphModule, Node
 
 from converters.passes.graph import free_batch
 from converters.passes.layer_norm import spell_out_layer_norm_
+from converters.passes.simplify import simplify_
+from edge_vit.layers.own_pixels import OwnPixels
 
 ATEN = torch.ops.aten
 
@@ -35,24 +37,42 @@ def export_graph(
         dynamic_batch: Let axis 0 vary from 2 up: for training, and for files that leave it open.
         has_floats: As of the processor; without, layer norms are spelled out.
     """
+    exported = plain_graph(model, example, dynamic_batch)
+    expand_hardswish_(exported, all_of_them=isinstance(model, OwnPixels))
+    if not has_floats:
+        spell_out_layer_norm_(exported, is_planned=True)
+    return exported
+
+
+def plain_graph(model: nn.Module, example: Tensor, dynamic_batch: bool = False) -> GraphModule:
+    """Export a model in eval mode; bring what nobody here wrote (`OwnPixels`) into the form of our own.
+
+    `meta["pixels"]` then says why mean and std are no part of the first convolution, "" if they are.
+
+    Args:
+        example, dynamic_batch: As in `export_graph`.
+    """
     if model.training:
         raise ValueError("the model is in training mode; call eval() and fuse() first")
     shapes = free_batch() if dynamic_batch else None
     # A copy, because rewrites change weights and an exported graph shares them with its model.
     exported = torch.export.export(copy.deepcopy(model), (example,), dynamic_shapes=shapes).module()
     assert isinstance(exported, GraphModule)
-    expand_hardswish_(exported)
-    if not has_floats:
-        spell_out_layer_norm_(exported, is_planned=True)
+    if isinstance(model, OwnPixels):
+        with torch.no_grad():
+            exported.meta["pixels"] = simplify_(exported)
     return exported
 
 
-def expand_hardswish_(graph_module: GraphModule) -> int:
+def expand_hardswish_(graph_module: GraphModule, *, all_of_them: bool = False) -> int:
     """Write hardswish(x) as x * relu6(x + 3), its factor 1/6 folded into the next linear layers; return how many.
 
     XNNPACK runs the two int8 operators as one table lookup (0.6 instructions an element on aarch64), a HARD_SWISH of
     int8 it does not run at all. Where what follows is no linear layer, or shares its weight with another operator, the
     Hardswish stays and runs in float.
+
+    Args:
+        all_of_them: Multiply by 1/6 where it cannot be folded: one more int8 operator in place of a float one.
     """
     graph = graph_module.graph
     readers = count_readers(graph_module)
@@ -61,18 +81,20 @@ def expand_hardswish_(graph_module: GraphModule) -> int:
         if node.target != ATEN.hardswish.default:
             continue
         weights = [get_tensor(graph_module, consumer.args[1]) for consumer in linear_consumers(node) or ()]
-        if not weights or any(readers[id(weight)] > 1 for weight in weights):
+        is_folded = bool(weights) and not any(readers[id(weight)] > 1 for weight in weights)
+        if not is_folded and not all_of_them:
             continue
-        for weight in weights:
+        for weight in weights if is_folded else ():
             weight.data = weight.data / 6.0  # its memory may be another tensor's too
         x = node.args[0]
         with graph.inserting_before(node):
             shifted = graph.call_function(ATEN.add.Tensor, (x, 3.0))
             gate = graph.call_function(ATEN.hardtanh.default, (shifted, 0.0, 6.0))
             product = graph.call_function(ATEN.mul.Tensor, (x, gate))
-        for new in (shifted, gate, product):
+            last = product if is_folded else graph.call_function(ATEN.mul.Tensor, (product, 1.0 / 6.0))
+        for new in (shifted, gate, product, last):
             new.meta = dict(node.meta)
-        node.replace_all_uses_with(product)
+        node.replace_all_uses_with(last)
         graph.erase_node(node)
         count += 1
     graph_module.recompile()

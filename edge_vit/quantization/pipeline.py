@@ -17,6 +17,7 @@ from edge_vit.models import create_model
 from edge_vit.models.features import FeatureInfo, FeatureModel
 from edge_vit.models.imagenet import NUM_CLASSES, imagenet_classes
 from edge_vit.models.limits import Resolution
+from edge_vit.models.own import OwnNetwork
 from edge_vit.models.published import PUBLISHED
 from edge_vit.models.rectangles import load_model
 from edge_vit.models.sources import WeightsSource, no_ranges
@@ -51,6 +52,7 @@ class FloatModel:
         notes: What loading did, line by line, to be said to the user.
         integers: Of a quantized checkpoint.
         features: Of a backbone, what comes out; () for a classifier.
+        own: Who makes it, where it is no variant.
     """
 
     module: nn.Module
@@ -60,6 +62,7 @@ class FloatModel:
     notes: tuple[str, ...]
     integers: StoredIntegers | None = None
     features: tuple[FeatureInfo, ...] = ()
+    own: OwnNetwork | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

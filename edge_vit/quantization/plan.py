@@ -178,7 +178,23 @@ def fused_activation(node: Node) -> Node | None:
 
 def _kind(node: Node) -> str:
     """Return what processors call an operator, "" for one that they do not know."""
+    if not is_plain(node):
+        return ""
     return "attention bias" if is_attention_bias(node) else KINDS.get(node.target, "")  # type: ignore[call-overload]
+
+
+def is_plain(node: Node) -> bool:
+    """Tell whether an operator computes floats from floats in the form that our rules know: weights are stored, what a
+    matmul multiplies are activations."""
+    values = [one.meta.get("val") for one in (node, *node.all_input_nodes)]
+    if node.kwargs or any(isinstance(v, torch.Tensor) and not v.is_floating_point() for v in values):
+        return False
+    if node.target in MATMUL_OPS:
+        return not any(is_constant(operand) for operand in node.args[:2])
+    if node.target in GEMM_OPS:
+        weight = node.args[1]
+        return isinstance(weight, Node) and weight.op == "get_attr" and not is_constant(node.args[0])
+    return any(isinstance(one, Node) and not is_constant(one) for one in node.all_input_nodes)
 
 
 def _is_moving(node: Node) -> bool:

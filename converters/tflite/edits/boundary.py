@@ -3,8 +3,8 @@
 from converters.tflite.edits.flatbuffer import EditedModel
 
 # The lowering tool makes these int8 where they stand between two int8 values, and XNNPACK takes neither. The grid of
-# what an int8 softmax gives is fixed to 1/256 besides. A GELU between a DEQUANTIZE and a QUANTIZE runs as one lookup.
-_FLOAT_ONLY = ("SOFTMAX", "GELU")
+# what an int8 softmax gives is fixed to 1/256 besides. Others run as one lookup between a DEQUANTIZE and a QUANTIZE.
+_FLOAT_ONLY = ("SOFTMAX", "GELU", "HARD_SWISH")
 INPUT_NAME = "pixels"
 
 
@@ -81,7 +81,7 @@ def give_float_(model: EditedModel, names: tuple[str, ...] = ("logits",)) -> Non
 
 
 def free_from_int8_(model: EditedModel) -> None:
-    """Give every int8 SOFTMAX and GELU a DEQUANTIZE before and a QUANTIZE after it, so that it computes in float."""
+    """Give every int8 operator of these a DEQUANTIZE before and a QUANTIZE after it, so that it computes in float."""
     operators = []
     for op in model.graph.operators:
         if model.kind(op) not in _FLOAT_ONLY or model.dtype(op.inputs[0]) != "int8":

@@ -1,0 +1,89 @@
+"""What a graph computes from its weights alone, computed once; and operators that change nothing."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from converters.passes.graph import ATEN, add_known_constant_, add_parameter_, finish_, get_tensor, shape_of
+
+_SAME_TYPE = (ATEN.to.dtype, ATEN.to.dtype_layout, ATEN._to_copy.default, ATEN.type_as.default, ATEN.to.device)
+_IDLE = (ATEN.lift_fresh_copy.default, ATEN.detach.default, ATEN.alias.default, ATEN.lift_fresh.default)
+
+
+def drop_idle_(graph: GraphModule) -> int:
+    """Remove what gives its input again: dropout in eval mode, casts to the same type, detach."""
+    changed = 0
+    for node in list(graph.graph.nodes):
+        is_checks = node.op == "call_module" and node.target == "_guards_fn"
+        if is_checks or _is_idle(node):
+            if not is_checks:
+                node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+            changed += 1
+        elif node.op == "call_function" and "assert" in str(node.target).lower():
+            graph.graph.erase_node(node)
+            changed += 1
+    return finish_(graph, changed)
+
+
+def _is_idle(node: Node) -> bool:
+    source = node.args[0] if node.op == "call_function" and node.args else None
+    if not isinstance(source, Node):
+        return False
+    if node.target in (ATEN.dropout.default, ATEN.feature_dropout.default):
+        return len(node.args) > 2 and node.args[2] is False
+    if node.target in _SAME_TYPE:
+        before, after = source.meta.get("val"), node.meta.get("val")
+        return isinstance(before, Tensor) and isinstance(after, Tensor) and before.dtype == after.dtype
+    if node.target == ATEN.expand.default:
+        return shape_of(source) == shape_of(node)
+    return node.target in _IDLE
+
+
+def fold_constants_(graph: GraphModule) -> int:
+    """Store what is computed from parameters, buffers and numbers alone; of a parameter it stays one that trains.
+
+    A constant that is only spread over the batch stays as it is stored.
+    """
+    changed = 0
+    for node in list(graph.graph.nodes):
+        if not _is_foldable(node):
+            continue
+        with torch.no_grad():
+            arguments, named = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: get_tensor(graph, n).detach())
+            value: Any = node.target(*arguments, **named)  # type: ignore[operator]
+        if not isinstance(value, Tensor):
+            continue
+        value = value.clone().contiguous()
+        sources = [_attribute(graph, source) for source in node.all_input_nodes]
+        is_trained = value.is_floating_point() and any(isinstance(one, torch.nn.Parameter) for one in sources)
+        stored = (
+            add_parameter_(graph, node, "", "_folded", value) if is_trained else add_known_constant_(graph, node, value)
+        )
+        node.replace_all_uses_with(stored)
+        graph.graph.erase_node(node)
+        changed += 1
+    return finish_(graph, changed)
+
+
+def _attribute(graph: GraphModule, node: Node) -> Any:
+    value: Any = graph
+    for part in str(node.target).split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _is_foldable(node: Node) -> bool:
+    target = node.target
+    if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload) or not node.users:
+        return False
+    if torch.Tag.nondeterministic_seeded in target.tags or target._schema.is_mutable:
+        return False
+    value = node.meta.get("val")
+    if target == ATEN.expand.default or not isinstance(value, Tensor):
+        return False
+    if any(not isinstance(size, int) for size in value.shape):
+        return False
+    return all(source.op == "get_attr" for source in node.all_input_nodes)

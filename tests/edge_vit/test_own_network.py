@@ -1,0 +1,65 @@
+"""A network of the user's own through convert and accuracy, as a user runs them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edge_vit import accuracy, convert
+
+FILE = Path(__file__).parent.parent / "own_networks.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures of two classes that were drawn, and the network's file."""
+    from PIL import Image
+
+    from edge_vit.evaluation.drawing import SUBJECTS, draw
+
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copy(FILE, folder / "net.py")
+    for label, subject in enumerate(SUBJECTS[:2]):
+        (folder / "pictures" / f"{label}").mkdir(parents=True)
+        for i in range(20):
+            picture: Image.Image = draw(subject).crop((i, i, 200 + 5 * i, 220 + i))
+            picture.resize((40, 40)).save(folder / "pictures" / f"{label}" / f"{i}.png")
+    return folder
+
+
+def test_int8_from_pictures_and_its_accuracy(folder, capsys):
+    made = ["--resolution", "32", "--int8", "--calib", str(folder / "pictures"), "--output-dir", str(folder / "out")]
+    assert convert.main([f"{folder}/net.py:small", "--target", "tflite", "--calib-images", "8", *made]) == 0
+    said = capsys.readouterr()
+    assert "pictures: 32 x 32, crop 1, bicubic, mean 0.485/0.456/0.406" in said.err
+    assert "slow path      0" in said.out
+    manifest = json.loads((folder / "out" / "small_int8.tflite.json").read_text())
+    assert manifest["network"]["source"] == f"{folder}/net.py:small" and manifest["model"] == "small"
+    int8 = sum(counts.get("int8", 0) for counts in manifest["operators"]["counts"].values())
+    assert int8 >= 35 and manifest["verification"]["sqnr_db"] > 25
+    check = [str(folder / "out" / "small_int8.tflite"), "--data", str(folder / "pictures")]
+    assert accuracy.main(check) == 0
+    assert "on 40 pictures" in capsys.readouterr().out
+    with (folder / "net.py").open("a") as file:
+        file.write("# edited\n")
+    assert accuracy.main(check) == 2
+    assert "is not what was converted (sha256 of its file differs)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["net.py", "--target", "tflite"], "write net.py:FUNCTION"),
+        ([f"{FILE}:small", "--target", "tflite", "--features"], "has none, leave it out"),
+        ([f"{FILE}:small", "--target", "tflite", "--weights", "imagenet"], "is for variants"),
+        ([f"{FILE}:small", "--target", "tflite", "--int8"], "--calib"),
+        (["levit_128s", "--target", "tflite", "--mean", "0.5"], "--mean is for a network of your own"),
+        ([f"{FILE}:deciding", "--target", "tflite"], "own_networks.py line"),
+        ([f"{FILE}:small", "--target", "tflite", "--resolution", "32", "--crop", "0"], "crop_pct 0.0 is not allowed"),
+    ],
+)
+def test_misuse_is_one_line(arguments, message, tmp_path, capsys):
+    assert convert.main([*arguments, "--output-dir", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert message in said[-1] and not (tmp_path / "out").exists()
