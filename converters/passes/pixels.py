@@ -121,7 +121,7 @@ def _border(conv: Node, pads: list[int], shape: tuple[int, ...]) -> list[int]:
 
 def _pair(value: object) -> tuple[int, int]:
     values = list(value) if isinstance(value, list | tuple) else [value]
-    return (int(values[0]), int(values[-1]))  # type: ignore[call-overload]
+    return (int(values[0]), int(values[-1]))  # type: ignore
 
 
 def _fold_(graph: GraphModule, conv: Node, weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor) -> None:
