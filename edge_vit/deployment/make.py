@@ -58,7 +58,7 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         # From here on torch is loaded: what is wrong with a request has been said.
         from edge_vit.deployment.steps import convert_one, explain
 
-        model = _prepare(config, own, source, calib, data, say, labels)
+        model = _prepare(config, source, calib, data, say, labels, own)
         made: list[tuple[Converted, float]] = []
         for target, backend in config.backends():
             converted = convert_one(
@@ -88,12 +88,12 @@ def check_packages(config: ConvertConfig) -> None:
 
 def _prepare(
     config: ConvertConfig,
-    own: OwnNetwork | None,
     source: "WeightsSource",
     calib: "ImageSet | None",
     data: "ImageSet | None",
     say: Say,
     labels: "Sequence[ClassLabel]" = (),
+    own: OwnNetwork | None = None,
 ) -> "Lowerable":
     """Load and fuse the model, quantize it if asked, and choose the pictures to verify on."""
     from edge_vit.deployment.pictures import choose_pictures
