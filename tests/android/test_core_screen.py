@@ -9,7 +9,7 @@ from android_demo.apk.layout import Device, Resources
 
 PROBLEMS = {
     "no_model", "manifest_missing", "model_damaged", "no_runtime", "too_large", "unreadable", "long_and_narrow",
-    "no_picker", "no_camera", "camera_refused", "camera_failed",
+    "no_picker", "no_camera", "camera_refused", "camera_failed", "compared_missing",
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_messages(name, message, states):
 def test_without_a_model_nothing_can_be_classified(states):
     for name in ("no_model", "manifest_missing", "model_damaged", "no_runtime"):
         assert not states[name]["can_classify"] and not states[name]["can_measure"]
-    for name in ("too_large", "unreadable", "no_camera", "camera_refused"):
+    for name in ("too_large", "unreadable", "no_camera", "camera_refused", "compared_missing"):
         assert states[name]["can_classify"] and states[name]["can_measure"]
 
 
@@ -169,7 +169,7 @@ def test_two_models_have_a_common_axis(states):
     lines = {ink: [points for points, _ in drawn(curve, "line", ink)] for ink in ("first", "second")}
     assert {ink: len(found) for ink, found in lines.items()} == {"first": 4, "second": 4}
     begins = sorted((points[0][0], ink) for ink, found in lines.items() for points in found)
-    assert [ink for _, ink in begins] == ["first", "second"] * 4  # in the order in which the made-up turns ran
+    assert [ink for _, ink in begins] == ["first", "second", "second", "first"] * 2  # A B, B A
 
 
 def test_latency_over_time_shows_the_temperature(states, say):

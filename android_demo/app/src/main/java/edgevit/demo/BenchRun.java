@@ -82,9 +82,12 @@ final class BenchRun {
     /** Read the battery's temperature between two inferences, once a second: reading it would else be part of what is measured. */
     private void look() {
         long now = System.nanoTime();
-        Double celsius = now - looked < LOOK_NANOS && looked != 0 ? null : DeviceFacts.batteryC(context);
+        if (looked != 0 && now - looked < LOOK_NANOS) {
+            return;
+        }
+        looked = now;
+        Double celsius = DeviceFacts.batteryC(context);
         if (celsius != null) {
-            looked = now;
             temperatures.add(new double[] {(now - began) / 1e9, celsius});
         }
     }

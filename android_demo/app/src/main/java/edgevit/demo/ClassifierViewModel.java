@@ -200,8 +200,10 @@ final class ClassifierViewModel {
                 List<Engine> engines = new ArrayList<>();
                 engines.add(engine);
                 if (other != null) {
-                    ModelCatalog catalog = new ModelCatalog(context, factory.target());
-                    second = Engine.load(catalog, other, factory, settings.threads, catalog.copies());
+                    second = loadOther(other, factory, settings.threads);
+                    if (second == null) {
+                        return;
+                    }
                     engines.add(second);
                 }
                 BenchRun run = BenchRun.measure(context, engines, settings, factory, guard, progress(settings));
@@ -218,6 +220,17 @@ final class ClassifierViewModel {
                 }
             }
         });
+    }
+
+    /** Return a model to compare with, null where it cannot be loaded: that is told, and the first one stays usable. */
+    private Engine loadOther(String other, RuntimeFactory factory, int threads) {
+        ModelCatalog catalog = new ModelCatalog(context, factory.target());
+        try {
+            return Engine.load(catalog, other, factory, threads, catalog.copies());
+        } catch (ModelException e) {
+            post(Problems.otherModel(e));
+            return null;
+        }
     }
 
     private Turns.Progress progress(final Benchmark.Settings settings) {

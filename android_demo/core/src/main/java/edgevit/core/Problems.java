@@ -14,6 +14,11 @@ public final class Problems {
         return new Problem(Text.raw(e.getMessage()), Text.of(Say.OTHER_MODEL), true);
     }
 
+    /** The model to compare with cannot be loaded; the chosen one is there. */
+    public static Problem otherModel(ModelException e) {
+        return new Problem(Text.raw(e.getMessage()), Text.of(Say.OTHER_COMPARED), false);
+    }
+
     public static Problem noRuntime(String target) {
         return new Problem(Text.of(Say.NO_RUNTIME, target), Text.of(Say.NO_RUNTIME_HINT), true);
     }

@@ -47,6 +47,8 @@ final class States {
                 name + ": its manifest levit_128s_int8.pte.json is missing; convert again, or keep the two together")));
         all.put("model_damaged", Problems.model(new ModelException(
                 name + ": not the file that its manifest describes (sha256 differs); convert again")));
+        all.put("compared_missing", Problems.otherModel(new ModelException(
+                "levit_128s_fp32.pte: its manifest levit_128s_fp32.pte.json is missing; convert again, or keep the two together")));
         all.put("no_runtime", Problems.noRuntime("tflite"));
         all.put("too_large", Problems.tooLarge(16320, 12240, 50_000_000));
         all.put("unreadable", Problems.unreadable(Text.of(Say.REASON_FORMAT)));
@@ -69,8 +71,9 @@ final class States {
         List<Benchmark.Result> second = new ArrayList<>();
         double at = 0;
         for (int i = 0; i < Turns.OF_TWO; i++) {
-            first.add(turn(at, 300, 4200 + 40 * i, 0));
-            second.add(turn(at + 2, 300, 9100 - 60 * i, 0));
+            boolean isBackwards = i % 2 == 1; // A B, B A, as Turns does.
+            first.add(turn(isBackwards ? at + 3.3 : at, 300, 4200 + 40 * i, 0));
+            second.add(turn(isBackwards ? at : at + 1.7, 300, 9100 - 60 * i, 0));
             at += 5;
         }
         List<Measurement> models = Arrays.asList(
