@@ -2,12 +2,15 @@
 
 import json
 import shutil
-import subprocess
 
 import ios_golden
+import made_up_models
 import pytest
+import swift_toolchain
 
 from android_demo.apk import check, golden
+from converters.manifest import load_for
+from edge_vit.devices import imported
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +41,39 @@ def test_java_s_are_equal(values, tmp_path):
 
 
 @pytest.mark.slow
-def test_swift_s_are_equal():
-    if not shutil.which("swift"):
-        pytest.skip("no Swift toolchain; see swift.org/install")
-    folder = ios_golden.GOLDEN.parents[2]
-    done = subprocess.run(["swift", "test", "--package-path", folder], capture_output=True, text=True, timeout=900)
+def test_swift_s_are_equal_and_its_record_is_imported(tmp_path):
+    """The package's own tests, with a manifest of ours to read and a record for us to import."""
+    scratch, farm = tmp_path / "scratch", tmp_path / "farm"
+    farm.mkdir()
+    made = make_model(scratch)
+    (scratch / "manifest.json").write_text(made.with_name(f"{made.name}.json").read_text())
+    environment = {"EDGE_VIT_MANIFEST": "@/manifest.json", "EDGE_VIT_RECORD": "@/record.json"}
+    done = swift("swift test --scratch-path @/build -j 1", scratch, environment)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Executed 11 tests, with 0 failures" in done.stdout + done.stderr
+    shutil.copy(scratch / "record.json", farm)
+    (plain,), failures = imported.read(farm)
+    assert not failures and plain["model_sha256"] == load_for(made).file.sha256
+    assert plain["figures"]["num_samples"] == 120 and plain["figures"]["p50"] == pytest.approx(4.003, abs=1e-3)
+    assert plain["figures"]["marks"] == ["hot (light)"]
+
+
+@pytest.mark.slow
+def test_the_app_s_sources_parse_as_swift(tmp_path):
+    """Their frameworks are Apple's, so no more than the grammar can be checked off a Mac."""
+    done = swift("for f in App/Sources/*.swift; do swiftc -frontend -parse $f || exit 1; done", tmp_path, {})
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "bad.swift").write_text("func f( { let x = }")
+    assert swift("swiftc -frontend -parse @/bad.swift", tmp_path, {}).returncode
+
+
+def swift(script, scratch, environment):
+    try:
+        return swift_toolchain.run(script, ios_golden.GOLDEN.parents[2], scratch, environment)
+    except ValueError as e:
+        pytest.skip(f"no Swift toolchain, see swift.org/install: {e}")
+
+
+def make_model(folder):
+    """Return a made-up .mlpackage, as far as its manifest."""
+    return made_up_models.write_model(folder, "small.mlpackage", changes={"target": "coreml"})
