@@ -17,6 +17,9 @@ RUNNERS = {
     ".onnx": "converters.onnx.run:load",
 }
 
+# Other ways to run a file: name -> its suffix, and "module:function" as above.
+OTHER_RUNTIMES = {"hexagon": (".onnx", "converters.onnx.hexagon:load")}
+
 _FREE_BATCH = 32  # at once, where the file leaves it open
 
 
@@ -93,15 +96,29 @@ def check_artefact(path: str | Path, threads: int = 1) -> Manifest:
     return manifest
 
 
-def load_artefact(manifest: Manifest, path: str | Path, threads: int = 1) -> Artefact:
+def check_runtime(runtime: str, path: Path) -> None:
+    """Raise ValueError unless `runtime` is "", for the format's own, or another one that takes such files."""
+    if not runtime:
+        return
+    if runtime not in OTHER_RUNTIMES:
+        raise ValueError(f"unknown runtime {runtime!r}; choose from {', '.join(OTHER_RUNTIMES)}, or leave it out")
+    if path.suffix != OTHER_RUNTIMES[runtime][0]:
+        raise ValueError(f"{path}: {runtime} runs {OTHER_RUNTIMES[runtime][0]} files; convert with --target onnx")
+
+
+def load_artefact(manifest: Manifest, path: str | Path, threads: int = 1, runtime: str = "") -> Artefact:
     """Load the runtime of an artefact that was checked.
+
+    Args:
+        runtime: "" for the format's own; another one as in `check_runtime`.
 
     Raises:
         ValueError: If the runtime does not take the file.
         ImportError: If it is not installed; the message names the extra.
     """
     path = Path(path)
-    module, function = RUNNERS[path.suffix].split(":")
+    check_runtime(runtime, path)
+    module, function = (OTHER_RUNTIMES[runtime][1] if runtime else RUNNERS[path.suffix]).split(":")
     load = getattr(importlib.import_module(module), function)
     return Artefact(manifest, load(path, threads))
 

@@ -34,6 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="compare with this float artefact; default: the torch model from the manifest's weights",
     )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="CPU threads (default: %(default)s)")
+    parser.add_argument(
+        "--runtime", default="", metavar="NAME",
+        help="what runs the file: hexagon, Qualcomm's simulator of its NPU, for .onnx; default: the format's own",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object, with a table by class")
     return parser
 

@@ -5,6 +5,7 @@ python -m edge_vit.bench_arm A.tflite B.tflite --all --cores big --repeat 3   A 
 python -m edge_vit.bench_arm A.tflite --local                                 this machine: Raspberry Pi, ARM server
 python -m edge_vit.bench_arm A.pte --via-app                                  through the demo app on the phone
 python -m edge_vit.bench_arm A.tflite --emulate --by-operator                 instructions on emulated ARM cores
+python -m edge_vit.bench_arm A.onnx --simulate hexagon                        Qualcomm's NPU, compiled and simulated
 python -m edge_vit.bench_arm --import FOLDER                                  records that phones elsewhere made
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edge_vit.devices.bench import BenchRequest, BenchResult
     from edge_vit.devices.imported import ImportRequest
     from edge_vit.emulation.counting import CountRequest
+    from edge_vit.evaluation.simulation import SimulationRequest
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,6 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         help=f"core to emulate: {', '.join(CPUS)} (default: {' and '.join(DEFAULT_CPUS)}); may be given several times",
     )
+    where.add_argument(
+        "--simulate", metavar="NPU",
+        help="hexagon: compile .onnx files for Qualcomm's NPU, say where each operator runs, compare the outputs",
+    )  # fmt: skip
     where.add_argument("--by-operator", action="store_true", help="with --emulate: where the instructions go")
     where.add_argument(
         "--import",
@@ -81,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest | ImportRequest":
+def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest | ImportRequest | SimulationRequest":
     """Return the request that the command line describes: to measure, with --emulate to count, with --import to read.
 
     Raises:
@@ -112,6 +118,8 @@ def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest 
     )
     if a.folder:
         return _import_request(a)
+    if a.simulate:
+        return _simulation_request(a)
     if a.local + a.emulate + bool(a.serial or a.take_all) > 1:
         raise ValueError("choose one of --local, --emulate, and devices (--serial, --all)")
     if a.emulate:
@@ -153,6 +161,16 @@ def _count_request(a: argparse.Namespace, settings: Settings) -> "CountRequest":
     )
 
 
+def _simulation_request(a: argparse.Namespace) -> "SimulationRequest":
+    from edge_vit.evaluation.simulation import SimulationRequest
+
+    if a.local or a.emulate or a.serial or a.take_all or a.via_app or a.app:
+        raise ValueError("--simulate needs no device; leave --local, --emulate and devices out")
+    if a.plot or a.csv or a.results:
+        raise ValueError("--simulate measures no latencies; take --json")
+    return SimulationRequest(models=tuple(a.models), simulator=a.simulate)
+
+
 def _import_request(a: argparse.Namespace) -> "ImportRequest":
     from edge_vit.devices.imported import ImportRequest
 
@@ -163,7 +181,7 @@ def _import_request(a: argparse.Namespace) -> "ImportRequest":
     return ImportRequest(folder=a.folder, csv=a.csv, results=a.results)
 
 
-def run(request: "BenchRequest | CountRequest | ImportRequest") -> "BenchResult":
+def run(request: "BenchRequest | CountRequest | ImportRequest | SimulationRequest") -> "BenchResult":
     """Measure, count or read as requested.
 
     Raises:
@@ -172,9 +190,12 @@ def run(request: "BenchRequest | CountRequest | ImportRequest") -> "BenchResult"
     from edge_vit.devices.bench import measure
     from edge_vit.devices.imported import ImportRequest, take_in
     from edge_vit.emulation.counting import CountRequest, count
+    from edge_vit.evaluation.simulation import SimulationRequest, simulate
 
     if isinstance(request, ImportRequest):
         return take_in(request)
+    if isinstance(request, SimulationRequest):
+        return simulate(request, _progress)
     return count(request, _progress) if isinstance(request, CountRequest) else measure(request, _progress)
 
 

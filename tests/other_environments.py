@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from converters.onnx2tf.environment import environment_folder
+from converters.onnx2tf.environment import RECIPE
 
 
 def python_with(*requirements: str, version: tuple[int, int] = (3, 11)) -> Path:
     """Return a Python of `version` that has the requirements, made on first use; skip where it cannot be made."""
     name = "-".join(requirement.replace("==", "-").replace("<", "-below-") for requirement in requirements)
-    folder = environment_folder().parent / f"test-{version[0]}.{version[1]}-{name}"
+    folder = RECIPE.folder.parent / f"test-{version[0]}.{version[1]}-{name}"
     python = folder / "bin" / "python"
     if python.exists():
         return python

@@ -16,7 +16,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from converters.onnx2tf.environment import find_environment
+from converters.environment import find_environment
+from converters.onnx2tf.environment import RECIPE
 from converters.onnx2tf.export import INPUT_NAME, export_onnx
 from converters.onnx2tf.integers import finish_onnx2tf
 from converters.result import ConversionResult
@@ -42,7 +43,7 @@ def convert(
 
 
 def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> tuple[bytes, dict[str, str]]:
-    environment = find_environment()
+    environment = find_environment(RECIPE)
     with tempfile.TemporaryDirectory() as folder:
         export = export_onnx(model, example_inputs, Path(folder, "model.onnx"))
         flatbuffer, names = run_onnx2tf(environment.python, export.path)

@@ -29,6 +29,7 @@ class AccuracyConfig:
     limit: int | None = None
     float_artefact: Path | None = None
     threads: int = 2
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ def compare(
 
     config, manifest, compared = ready.config, ready.manifest, ready.compared
     artefact = _as_compared(
-        load_artefact(manifest, config.artefact, config.threads).run, manifest.output.kind, compared
+        load_artefact(manifest, config.artefact, config.threads, config.runtime).run, manifest.output.kind, compared
     )
     reference = _as_compared(ready.load_reference(), ready.reference_kind, compared)
     loader = BatchLoader(
@@ -149,12 +150,13 @@ def prepare(config: AccuracyConfig) -> Prepared:
     from calibration.dataset import choose, match_classes, read_class_names
     from calibration.lists import list_labelled
     from calibration.paths import is_list
-    from converters.artefact import check_artefact
+    from converters.artefact import check_artefact, check_runtime
     from edge_vit.evaluation.paired import check_max_drop
 
     if config.max_drop is not None:
         check_max_drop(config.max_drop)
     manifest = check_artefact(config.artefact, config.threads)
+    check_runtime(config.runtime, config.artefact)
     images = list_labelled(config.data, split="val")
     folder = config.data.parent if is_list(config.data) else config.data
     indices = match_classes(images.folders, manifest.classes, read_class_names(folder))

@@ -102,10 +102,11 @@ def test_onnx2tf_that_fails_is_reported(tmp_path):
 
 @pytest.fixture(scope="module")
 def onnx2tf():
-    from converters.onnx2tf.environment import find_environment
+    from converters.environment import find_environment
+    from converters.onnx2tf.environment import RECIPE
 
     try:
-        return find_environment()
+        return find_environment(RECIPE)
     except ImportError as e:
         pytest.skip(f"no environment for onnx2tf: {e}")
 
