@@ -1,103 +1,193 @@
-"""Count the instructions of one inference on emulated ARM cores, int8 against float, each measured twice.
+"""Count the instructions of one inference on emulated ARM cores: every core, format and precision, by operator.
 
-    python benchmarks/arm_counts.py [--artifacts artifacts] [--models levit_128s levit_256] [--json]
+    python benchmarks/arm_counts.py [--models levit_128s ...] [--artifacts DIR] [--before FILE] [--results FILE]
+                                    [--output docs/arm.md] [--json]
 
-Prints a Markdown table and, for the first model, where the instructions go. Exits with 1 when two measurements of the
-same file differ by more than 0.1%.
+Float, float16 and int8 files of each model, .tflite and .pte; missing ones are converted. The file of float16 is the
+float one, computed in float16, on cores that can. --results keeps the counts as JSON lines; what is there is not
+counted again. --before compares with such a file. --output puts the tables into a page, in the place of the old ones.
+Two inferences are counted; exits with 1 when they differ by more than 0.1%.
 """
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_vit.emulation import report as emulation_report
-from edge_vit.emulation import tflite as emulation
+from edge_vit.devices import results as records_of
+from edge_vit.emulation import report
+from edge_vit.emulation.cores import CPUS, core
 
-PRECISIONS = ("fp32", "int8")
+MODELS = ("levit_128s", "efficientvit_m0", "fastervit_edge_0")
+FORMATS = ("tflite", "pte")
+PRECISIONS = ("fp32", "fp16", "int8")
+TARGETS = {"tflite": "tflite", "pte": "executorch"}
+ORDER = ("cortex-a53", "cortex-a72", "cortex-a76", "armv8.6-i8mm")
+MATRIX = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_MATMUL", "TRANSPOSE_CONV")
+KINDS = (*MATRIX[:4], "SOFTMAX", "ADD", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE")
+BEGIN, END = "<!-- arm_counts: begin -->", "<!-- arm_counts: end -->"
 TOLERANCE = 1e-3
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
-    parser.add_argument("--models", nargs="+", default=["levit_128s", "levit_256"])
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="made there when missing")
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--cpus", nargs="+", choices=CPUS, default=list(ORDER))
+    parser.add_argument("--results", type=Path, metavar="FILE", help="keep the records here, one a line")
+    parser.add_argument("--before", type=Path, metavar="FILE", help="an earlier --results to compare with")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a page to put the tables into")
     parser.add_argument("--json", action="store_true")
     return parser
 
 
-def find_artefacts(folder: Path, models: Sequence[str]) -> dict[str, list[Path]]:
-    """Return each model's float and int8 file.
+def make_artefact(folder: Path, model: str, suffix: str, precision: str) -> Path:
+    """Return a model's file, converted now unless it is there.
 
     Raises:
-        ValueError: If one is missing, with the commands that make it.
+        ValueError: If the conversion fails.
     """
-    found: dict[str, list[Path]] = {}
-    for model in models:
-        found[model] = [folder / f"{model}_{precision}.tflite" for precision in PRECISIONS]
-        for path in found[model]:
-            if not path.is_file():
-                flag = " --int8" if "int8" in path.name else ""
-                make = f"python -m edge_vit.convert {model} --target tflite{flag} --output-dir {folder}"
-                raise ValueError(f"no {path}; make it with: {make}")
+    path = folder / f"{model}_{precision}.{suffix}"
+    if not path.is_file():
+        words = [model, "--target", TARGETS[suffix], *(["--int8"] if precision == "int8" else [])]
+        command = [sys.executable, "-m", "edge_vit.convert", *words, "--output-dir", str(folder)]
+        if subprocess.run(command, stdout=sys.stderr).returncode:
+            raise ValueError(f"{' '.join(command[1:])} failed")
+    return path
+
+
+def measure(path: Path, cpu: str, in_half: bool) -> dict:
+    """Count two inferences, and where the instructions of a third go; the record says how far the two differ."""
+    (record,) = report.measure(
+        [path],
+        [cpu],
+        with_operators=True,
+        runs=2,
+        in_half=in_half,
+        cache_dir=None,
+        progress=lambda message: print(message, file=sys.stderr),
+    )
+    first, second = record["instructions_per_run"]
+    record["repeats_within"] = abs(second / first - 1)
+    return record
+
+
+def measure_all(arguments: argparse.Namespace) -> list[dict]:
+    """Count what --results does not hold yet; each record is kept as soon as it is there."""
+    known = records_of.load_lines(arguments.results, report.is_record) if arguments.results else []
+    found = []
+    for model in arguments.models:
+        for suffix in arguments.formats:
+            for precision in arguments.precisions:
+                in_half = precision == "fp16"
+                if in_half and suffix == "pte":
+                    continue  # --target executorch makes no such file
+                for cpu in (c for c in arguments.cpus if core(c).has_half or not in_half):
+                    key = {"network": model, "format": suffix, "precision": precision, "cpu": cpu}
+                    record = next((r for r in known if key.items() <= r.items()), None)
+                    if record is None:
+                        path = make_artefact(arguments.artifacts, model, suffix, "fp32" if in_half else precision)
+                        record = measure(path, cpu, in_half) | key
+                        if arguments.results:
+                            records_of.append_lines(arguments.results, [record])
+                    found.append(record)
     return found
 
 
-def measure(files: Sequence[Path], with_operators: bool) -> list[dict]:
-    """Count twice, in separate emulator runs; the record carries both counts."""
-    passes = []
-    for _ in range(2):
-        passes.append(
-            emulation_report.measure(
-                files,
-                emulation.DEFAULT_CPUS,
-                with_operators=with_operators,
-                runs=2,
-                cache_dir=None,
-                progress=lambda message: print(message, file=sys.stderr),
-            )
-        )
-    for first, second in zip(*passes, strict=True):
-        first["instructions_again"] = second["instructions"]
-        first["repeats_within"] = abs(second["instructions"] / first["instructions"] - 1)
-    return passes[0]
+def shares(record: dict) -> dict[str, int]:
+    """Return the instructions of each of KINDS, and of all others as "others"."""
+    found = dict.fromkeys((*KINDS, "others"), 0)
+    for entry in record["operators"]:
+        found[entry["kind"] if entry["kind"] in KINDS else "others"] += entry["instructions"]
+    found["others"] += record["between_operators"]
+    return found
 
 
-def table(records: Sequence[dict]) -> str:
-    """Return the Markdown table."""
-    lines = [
-        "| file | core | instructions | again | of float | output against host's |",
-        "|---|---|---:|---:|---:|---|",
-    ]
+def overview(records: Sequence[dict], before: Sequence[dict]) -> str:
+    """Return the Markdown table of whole counts: one line a model, format and precision, one column a core."""
+    cpus = [c for c in ORDER if any(r["cpu"] == c for r in records)]
+    lines = [f"| model | file | precision | {' | '.join(cpus)} |", f"|---|---|---|{'---:|' * len(cpus)}"]
     for r in records:
-        lines.append(
-            f"| {r['model']} | {r['cpu']} | {r['instructions']:,} | {r['instructions_again']:,} "
-            f"| {r['against_first']:.3f} | {emulation_report.describe_output(r)} |"
-        )
-    first = records[0]
-    what = f"{emulation_report.WHAT_IT_IS} LiteRT {first['litert_version']}. Host: {first['host_cpu']}."
-    return "\n".join([*lines, "", what])
+        row = (r["network"], r["format"], r["precision"])
+        if r is not next(o for o in records if (o["network"], o["format"], o["precision"]) == row):
+            continue
+        cells = [_whole(records, before, row, cpu) for cpu in cpus]
+        lines.append(f"| {row[0]} | .{row[1]} | {row[2]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _whole(records: Sequence[dict], before: Sequence[dict], row: tuple[str, str, str], cpu: str) -> str:
+    now, then = (
+        next((r for r in rs if (r["network"], r["format"], r["precision"], r["cpu"]) == (*row, cpu)), None)
+        for rs in (records, before)
+    )
+    if now is None:
+        return "-"
+    was = f"{_millions(then['instructions'])} → " if then else ""
+    return f"{was}{_millions(now['instructions'])}"
+
+
+def by_operator(records: Sequence[dict], cpu: str) -> str:
+    """Return the Markdown table of one core: what each kind of operator costs, and what is no matrix work."""
+    rows = [(r, shares(r)) for r in records if r["cpu"] == cpu]
+    kinds = [k for k in (*KINDS, "others") if any(found[k] for _, found in rows)]
+    lines = [
+        f"| {cpu} | whole | {' | '.join(kinds)} | no matrix work |",
+        f"|---|---:|{'---:|' * len(kinds)}---:|",
+    ]
+    for r, found in rows:
+        rest = r["instructions"] - sum(found[k] for k in MATRIX if k in found)
+        name = f"{r['network']} .{r['format']} {r['precision']}"
+        cells = " | ".join(_millions(found[k]) for k in kinds)
+        lines.append(f"| {name} | {_millions(r['instructions'])} | {cells} | {rest / r['instructions']:.1%} |")
+    return "\n".join(lines)
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f}"
+
+
+def table(records: Sequence[dict], before: Sequence[dict] = ()) -> str:
+    """Return everything as Markdown."""
+    runtimes = ", ".join(dict.fromkeys(report.runtime(r) for r in records))
+    worst = max(r["repeats_within"] for r in records)
+    what = f"{report.WHAT_IT_IS} {runtimes}, qemu {records[0]['qemu_version']}. Millions, one thread."
+    what += f" Two inferences of a run differ by {worst:.0e} of their count at most."
+    cpus = [c for c in ORDER if any(r["cpu"] == c for r in records)]
+    return "\n\n".join([overview(records, before), what, *(by_operator(records, cpu) for cpu in cpus)])
+
+
+def put_into(page: Path, text: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
+    """Put tables between two marks of a page.
+
+    Raises:
+        ValueError: If the page has no such marks.
+    """
+    old, (begin, end) = page.read_text(encoding="utf-8"), marks
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise ValueError(f"{page}: the tables go between one line {begin} and one line {end}")
+    head, rest = old.split(begin)
+    records_of.write_whole(page, f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line; 1 when a count does not repeat, 2 for misuse."""
     arguments = build_parser().parse_args(argv)
-    records: list[dict] = []
     try:
-        for i, files in enumerate(find_artefacts(arguments.artifacts, arguments.models).values()):
-            records += measure(files, with_operators=i == 0)
-    except ValueError as e:
+        before = records_of.load_lines(arguments.before, report.is_record) if arguments.before else []
+        records = measure_all(arguments)
+        text = table(records, before)
+        if arguments.output:
+            put_into(arguments.output, text)
+    except (ValueError, ImportError, OSError) as e:
         print(f"error: {e}", file=sys.stderr)
-        return 1
-    if arguments.json:
-        print(json.dumps(records, indent=1))
-    else:
-        print(table(records))
-        for r in records:
-            if r["operators"]:
-                print("\n".join(["", f"{r['model']} on {r['cpu']}", *emulation_report.operator_lines(r)]))
+        return 2
+    print(json.dumps(records, indent=1) if arguments.json else text)
     return 0 if all(r["repeats_within"] <= TOLERANCE for r in records) else 1
 
 

@@ -4,7 +4,7 @@ python -m edge_vit.bench_arm artifacts/levit_128s_int8.tflite                 th
 python -m edge_vit.bench_arm A.tflite B.tflite --all --cores big --repeat 3   A against B on all devices at once
 python -m edge_vit.bench_arm A.tflite --local                                 this machine: Raspberry Pi, ARM server
 python -m edge_vit.bench_arm A.pte --via-app                                  through the demo app on the phone
-python -m edge_vit.bench_arm A.tflite --emulate --by-operator                 instructions on emulated ARM cores
+python -m edge_vit.bench_arm A.tflite A.pte --emulate --by-operator           instructions on emulated ARM cores
 python -m edge_vit.bench_arm A.onnx --simulate hexagon                        Qualcomm's NPU, compiled and simulated
 python -m edge_vit.bench_arm --import FOLDER                                  records that phones elsewhere made
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_vit.devices.settings import Settings
-from edge_vit.emulation.tflite import CPUS, DEFAULT_CPUS
+from edge_vit.emulation.cores import CPUS, DEFAULT_CPUS
 
 if TYPE_CHECKING:
     from edge_vit.console.answer import Answer
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="hexagon: compile .onnx files for Qualcomm's NPU, say where each operator runs, compare the outputs",
     )  # fmt: skip
     where.add_argument("--by-operator", action="store_true", help="with --emulate: where the instructions go")
+    where.add_argument("--half", action="store_true", help="with --emulate: LiteRT computes float operators in float16")
     where.add_argument(
         "--import",
         type=Path,
@@ -128,6 +129,8 @@ def request_from(arguments: argparse.Namespace) -> "BenchRequest | CountRequest 
         raise ValueError("--by-operator counts instructions and so needs --emulate")
     if a.cpu:
         raise ValueError("--cpu names a core to emulate and so needs --emulate")
+    if a.half:
+        raise ValueError("--half is counted and not timed, and so needs --emulate")
     return BenchRequest(
         models=tuple(a.models),
         settings=settings,
@@ -155,6 +158,8 @@ def _count_request(a: argparse.Namespace, settings: Settings) -> "CountRequest":
         models=tuple(a.models),
         cpus=tuple(a.cpu or DEFAULT_CPUS),
         by_operator=a.by_operator,
+        threads=settings.threads,
+        in_half=a.half,
         runs=settings.emulated_runs,
         results=a.results,
         cache_dir=a.cache_dir,

@@ -58,7 +58,7 @@ def counts(model: Path) -> list[dict]:
         {"kind": "MEAN", "kernel": "Mean (ND) F32", "instructions": 3000},
         {"kind": "FULLY_CONNECTED", "kernel": "Fully Connected (NC, F32) GEMM", "instructions": 5500},
     ]
-    common = {"model": model.name, "model_sha256": digest, "emulated": True, "litert_version": "2.3.0"}
+    common = {"model": model.name, "model_sha256": digest, "emulated": True, "runtime": "LiteRT 2.3.0"}
     return [
         common | {"cpu": cpu, "instructions": total, "operators": operators, "between_operators": total - 9500}
         for cpu, total in (("cortex-a53", 12000), ("cortex-a76", 10000))

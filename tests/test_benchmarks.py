@@ -46,13 +46,26 @@ def test_tflite_backends():
     assert f"ms: {MACHINE}, one thread." in benchmark.table([record | {"backend": b} for b in benchmark.BACKENDS])
 
 
-def test_arm_counts():
+def test_arm_counts(tmp_path):
     benchmark = importlib.import_module("arm_counts")
+    operators = [("CONV_2D", 6_000_000), ("SOFTMAX", 1_000_000), ("MEAN", 500_000)]
     record = {
-        "model": "m.tflite", "cpu": "cortex-a76", "instructions": 9, "instructions_again": 9, "against_first": 1.0,
-        "output_equals_host": True, "litert_version": "2.3.0", "host_cpu": MACHINE,
+        "network": "levit_128s", "format": "tflite", "precision": "int8", "cpu": "cortex-a76",
+        "instructions": 8_000_000, "between_operators": 500_000, "repeats_within": 0.0,
+        "runtime": "LiteRT 2.3.0", "qemu_version": "7.2",
+        "operators": [{"kind": kind, "kernel": "k", "instructions": n} for kind, n in operators],
     }  # fmt: skip
-    assert f"Host: {MACHINE}." in benchmark.table([record])
+    table = benchmark.table([record], before=[record | {"instructions": 9_000_000}])
+    assert "| levit_128s | .tflite | int8 | 9.00 → 8.00 |" in table
+    assert "| levit_128s .tflite int8 | 8.00 | 6.00 | 1.00 | 1.00 | 25.0% |" in table
+    page = tmp_path / "arm.md"
+    page.write_text(f"before\n{benchmark.BEGIN}\nold\n{benchmark.END}\nafter\n")
+    for _ in range(2):
+        benchmark.put_into(page, table)
+    assert page.read_text() == f"before\n{benchmark.BEGIN}\n{table}\n{benchmark.END}\nafter\n"
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="the tables go between one line"):
+        benchmark.put_into(page, table)
 
 
 def test_times_are_taken_with_this_machines_name(monkeypatch):

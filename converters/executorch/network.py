@@ -10,6 +10,7 @@ from converters.executorch.inspect import PRECISIONS, delegate_body, payload_jso
 from converters.network import NetworkOperator, gemm_multiply_adds, matmul_multiply_adds
 
 _NONE = 0xFFFFFFFF
+_INPUTS = {"FLOAT": "float32", "CHAR": "int8", "BYTE": "uint8"}
 _GEMMS = ("Conv2d", "DepthwiseConv2d", "FullyConnected")
 
 
@@ -24,6 +25,38 @@ def read(path: Path) -> list[NetworkOperator]:
         return _read(read_file(path))
     except (LookupError, struct.error, subprocess.CalledProcessError) as e:
         raise ValueError(f"{path}: damaged .pte file ({e})") from e
+
+
+def own_kernels(path: Path) -> list[str]:
+    """Return what ExecuTorch runs itself, outside of delegates, in its order; raises as `read`."""
+    plan = _plan(path)
+    found = [i.instr_args for chain in plan.chains for i in chain.instructions]
+    names = [plan.operators[a.op_index].name if hasattr(a, "op_index") else type(a).__name__ for a in found]
+    return [name.removeprefix("aten::") for name in names if name != "DelegateCall"]
+
+
+def input_type(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Return type and shape of the one input.
+
+    Raises:
+        ValueError: If the file is damaged, or takes several inputs, or another type than float32, int8 and uint8.
+        ImportError: If ExecuTorch is not installed.
+    """
+    plan = _plan(path)
+    if len(plan.inputs) != 1:
+        raise ValueError(f"{path}: has {len(plan.inputs)} inputs; one is expected")
+    value = plan.values[plan.inputs[0]].val
+    dtype = _INPUTS.get(value.scalar_type.name)
+    if dtype is None:
+        raise ValueError(f"{path}: takes {value.scalar_type.name}; expected is one of {', '.join(_INPUTS)}")
+    return dtype, tuple(value.sizes)
+
+
+def _plan(path: Path) -> Any:
+    plans = read_file(path).program.execution_plan
+    if not plans:
+        raise ValueError(f"{path}: damaged .pte file (it holds no method)")
+    return plans[0]
 
 
 def _read(file: Any) -> list[NetworkOperator]:

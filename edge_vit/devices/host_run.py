@@ -1,11 +1,11 @@
-"""Run a .tflite with the LiteRT that is installed on this machine: what a device's outputs are compared with."""
+"""Run a .tflite or a .pte on this machine, in what is installed here: what a device's outputs are compared with."""
 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from converters.cache import cache_folder
-from converters.tflite.reader import Tensor
+from converters.tflite.reader import Tensor, read_model
 from edge_vit.devices import packages, runner_build
 
 
@@ -31,13 +31,31 @@ def seeded_inputs(tensors: Sequence[Tensor], seed: int = 0) -> list[bytes]:
     return made
 
 
-def reference_output(model: Path, inputs: Sequence[bytes], cache_dir: Path | None = None) -> bytes:
-    """Return the bytes of all outputs of one inference on this machine itself, with the LiteRT installed here.
+def model_inputs(model: Path) -> list[Tensor]:
+    """Return the inputs of a .tflite or .pte file.
 
     Raises:
-        MissingLiteRTError: If none is installed.
+        ValueError: If the file is damaged, or takes what no test values can be made for.
+        ImportError: If a .pte needs ExecuTorch to be read, and it is not installed.
+    """
+    if model.suffix != ".pte":
+        return list(read_model(model).input_tensors)
+    from converters.executorch import network
+
+    dtype, shape = network.input_type(model)
+    return [Tensor(name="input", dtype=dtype, shape=shape)]
+
+
+def reference_output(model: Path, inputs: Sequence[bytes], cache_dir: Path | None = None) -> bytes:
+    """Return the bytes of all outputs of one inference on this machine itself, with the runtime installed here.
+
+    Raises:
+        MissingLiteRTError: If a .tflite's is not installed.
+        ImportError: If a .pte's is not.
         ValueError: If the runner cannot be had here, or fails.
     """
+    if model.suffix == ".pte":
+        return _executorch_output(model, inputs[0])
     library, runner = runner_build.local_library(), runner_build.local_runner(cache_folder(cache_dir))
     with tempfile.TemporaryDirectory(prefix="edge_vit-local-") as scratch:
         output = Path(scratch) / "output"
@@ -45,6 +63,16 @@ def reference_output(model: Path, inputs: Sequence[bytes], cache_dir: Path | Non
         command += ["--model", str(model), "--output", str(output), *input_flags(inputs, Path(scratch))]
         packages.call(command, f"a run of {model.name} on this machine")
         return output.read_bytes()
+
+
+def _executorch_output(model: Path, data: bytes) -> bytes:
+    import numpy as np
+
+    from converters.executorch import run
+
+    (tensor,) = model_inputs(model)
+    array = np.frombuffer(bytearray(data), tensor.dtype).reshape(tensor.shape)  # torch wants it writable
+    return b"".join(output.tobytes() for output in run.load_all(model, 1)(array))
 
 
 def input_flags(inputs: Sequence[bytes], scratch: Path) -> list[str]:

@@ -31,47 +31,66 @@ class Profile:
     total: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """What ran between two readings of the runner's clock, which count from 1."""
+
+    name: str
+    is_delegated: bool
+    start: int
+    end: int
+
+
+def profiler_spans(events: Sequence[dict]) -> list[Span]:
+    """Return the operators among the events of LiteRT's profiler.
+
+    The n-th call of the runner's clock returned n milliseconds, so the events' times are numbers of calls. XNNPACK
+    reads the clock once when a delegated part begins and once after each of its operators, and reports only how long
+    each took.
+    """
+    found: list[Span] = []
+    cursor = next((e["start_us"] // CLOCK_STEP_US for e in events if e["name"] == "Invoke"), 0)
+    for event in events:
+        if event["type"] not in (OPERATOR_EVENT, DELEGATE_EVENT):
+            continue
+        is_delegated = event["type"] == DELEGATE_EVENT
+        # Operator 0 of a delegated part: the part's own first clock call comes before it.
+        start = cursor + (event["node"] == 0) if is_delegated else event["start_us"] // CLOCK_STEP_US
+        cursor = start + event["elapsed_us"] // CLOCK_STEP_US
+        found.append(Span(name=event["name"], is_delegated=is_delegated, start=start, end=cursor))
+    return found
+
+
 def attribute(
-    marks: Sequence[tuple[int, int]], events: Sequence[dict], total: int, model_operators: Sequence[str]
+    marks: Sequence[tuple[int, int]], spans: Sequence[Span], total: int, model_operators: Sequence[str]
 ) -> Profile:
     """Attribute one profiled inference's instructions to operators.
 
-    The n-th call of the runner's clock returned n milliseconds and left a mark with the count of instructions. So the
-    times of the profiler's events are numbers of marks. XNNPACK reads the clock once when a delegated part begins and
-    once after each of its operators, and reports only how long each took.
+    Each call of the runner's clock left a mark with the count of instructions.
 
     Args:
         marks: The run's marks, code and count.
-        events: The profiler's events of its last inference.
+        spans: What its last inference executed.
         total: Instructions of an inference without profiling: the profiler's own work lies between the operators and
             is left out.
         model_operators: The model's own operators in order, by which those are named that XNNPACK names vaguely.
 
     Raises:
-        ValueError: If events and marks do not fit together.
+        ValueError: If spans and marks do not fit together.
     """
     at = [0] + [count for code, count in marks if code == MARK_CLOCK]
     cost = _clock_cost(marks)
-    found: list[tuple[str, bool, int]] = []
-    cursor = next((e["start_us"] // CLOCK_STEP_US for e in events if e["name"] == "Invoke"), 0)
-    for event in events:
-        steps = event["elapsed_us"] // CLOCK_STEP_US
-        is_delegated = event["type"] == DELEGATE_EVENT
-        if event["type"] == OPERATOR_EVENT:
-            start = event["start_us"] // CLOCK_STEP_US
-        elif is_delegated:
-            # Operator 0 of a delegated part: the part's own first clock call comes before it.
-            start = cursor + (event["node"] == 0)
-        else:
-            continue
-        cursor = start + steps
-        if cursor >= len(at):
-            raise ValueError(f"the profiler's events do not fit the marks at {event['name']}; another LiteRT version?")
-        found.append((event["name"], is_delegated, at[cursor] - at[start] - cost * steps))
-    kinds = match_kinds([(name, is_delegated) for name, is_delegated, _ in found], model_operators)
+    misfit = next((span for span in spans if span.end >= len(at)), None)
+    if misfit:
+        raise ValueError(f"the profiler's events do not fit the marks at {misfit.name}; another release?")
+    kinds = match_kinds([(span.name, span.is_delegated) for span in spans], model_operators)
     operators = tuple(
-        Operator(kind=kind, kernel=name if is_delegated else "builtin", instructions=count)
-        for kind, (name, is_delegated, count) in zip(kinds, found, strict=True)
+        Operator(
+            kind=kind,
+            kernel=span.name if span.is_delegated else "builtin",
+            instructions=at[span.end] - at[span.start] - cost * (span.end - span.start),
+        )
+        for kind, span in zip(kinds, spans, strict=True)
     )
     return Profile(operators=operators, overhead=total - sum(o.instructions for o in operators), total=total)
 

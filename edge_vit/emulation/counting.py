@@ -6,7 +6,7 @@ from pathlib import Path
 from edge_vit.devices.bench import BenchResult, check_cache, check_models
 from edge_vit.devices.session import Progress
 from edge_vit.emulation import report
-from edge_vit.emulation import tflite as emulation
+from edge_vit.emulation.cores import CPUS, DEFAULT_CPUS, core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,16 +14,20 @@ class CountRequest:
     """What to count, on which cores, and what to write.
 
     Attributes:
-        cpus: Some of `emulation.tflite.CPUS`.
+        cpus: Some of `emulation.cores.CPUS`.
         by_operator: Also tell where the instructions go.
+        threads: Among which the runtime shares the work; all are counted.
+        in_half: Let LiteRT compute float operators in float16.
         runs: Inferences that are counted; the median is the result.
         results: A folder to append to.
         cache_dir: Downloads and builds; see converters/cache.py for the default.
     """
 
     models: tuple[Path, ...]
-    cpus: tuple[str, ...] = emulation.DEFAULT_CPUS
+    cpus: tuple[str, ...] = DEFAULT_CPUS
     by_operator: bool = False
+    threads: int = 1
+    in_half: bool = False
     runs: int = 2
     results: Path | None = None
     cache_dir: Path | None = None
@@ -32,10 +36,12 @@ class CountRequest:
         check_models(self.models)
         check_cache(self.cache_dir)
         for model in self.models:
-            if model.suffix != ".tflite":
-                raise ValueError(f"--emulate runs LiteRT and so takes .tflite, not {model.name}")
+            if self.in_half and model.suffix != ".tflite":
+                raise ValueError(f"--half is LiteRT's and so takes .tflite, not {model.name}")
         for cpu in self.cpus:
-            emulation.core(cpu)
+            if not core(cpu).has_half and self.in_half:
+                able = ", ".join(name for name in CPUS if core(name).has_half)
+                raise ValueError(f"--half: {cpu} does not compute in float16; choose with --cpu from {able}")
         if self.runs < 1:
             raise ValueError(f"runs is {self.runs}; at least one inference must be counted")
 
@@ -53,6 +59,8 @@ def count(request: CountRequest, progress: Progress) -> BenchResult:
         request.cpus,
         with_operators=request.by_operator,
         runs=request.runs,
+        threads=request.threads,
+        in_half=request.in_half,
         cache_dir=request.cache_dir,
         progress=progress,
     )

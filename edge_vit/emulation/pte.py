@@ -1,20 +1,26 @@
-"""Run a .pte on an emulated ARM core: ExecuTorch's runtime and XNNPACK out of its published aarch64 wheel, no Python.
+"""Run a .pte on an emulated ARM core and count the instructions of one inference: no Python under the emulator.
 
-The wheel holds the runtime as libraries, with their headers; a small C++ program is linked with them. Loading and one
-inference take a second; with Python and torch under the emulator they took minutes.
+What runs is ExecuTorch's runtime and XNNPACK out of its published aarch64 wheel, which holds them as libraries with
+their headers; a small C++ program is linked with them. Loading and one inference take a second; with Python and torch
+under the emulator they took minutes. What is counted, and what it says, is told in emulation/tflite.py.
 """
 
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from converters.cache import cache_folder
+from converters.network import NetworkOperator
 from edge_vit.devices import packages, runner_build
-from edge_vit.emulation import tflite as emulation
+from edge_vit.devices.host_run import model_inputs, seeded_inputs
+from edge_vit.emulation import qemu
+from edge_vit.emulation.attribution import Span, attribute
+from edge_vit.emulation.cores import core, make_roots
+from edge_vit.emulation.qemu import Emulated
 
 RUNNER_SOURCE = Path(__file__).with_name("csrc") / "pte_runner.cpp"
 AARCH64_WHEEL = "manylinux_2_28_aarch64"
@@ -25,18 +31,29 @@ LIBRARIES = ("executorch", "executorch_threadpool", "executorch_backend_xnnpack"
 # They ask for a newer C++ library than Debian 12 has.
 SUITE = "trixie"
 PACKAGES = ("libc6", "libstdc++6", "libgcc-s1")
-TIMEOUT_S = 600
+# XNNPACK's operators in a .pte file, and what TFLite calls them, where upper case is not enough.
+_KINDS = {
+    "Add": "ADD", "AvgPooling2d": "AVERAGE_POOL_2D", "BatchMatrixMultiply": "BATCH_MATMUL", "Clamp": "RELU6",
+    "Conv2d": "CONV_2D", "DepthwiseConv2d": "DEPTHWISE_CONV_2D", "Divide": "DIV", "FullyConnected": "FULLY_CONNECTED",
+    "GlobalAvgPooling2d": "MEAN", "Hardswish": "HARD_SWISH", "Multiply": "MUL", "Sigmoid": "LOGISTIC",
+    "Subtract": "SUB",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PteToolchain:
     """What running a .pte takes, unpacked and compiled."""
 
-    qemu: Path
-    root: Path
+    qemu: qemu.Qemu
+    roots: Path
     libraries: Path
     runner: Path
     executorch_version: str
+
+    @property
+    def runtime(self) -> str:
+        """Name the runtime and its release."""
+        return f"ExecuTorch {self.executorch_version}"
 
 
 def prepare(cache_dir: Path | None = None) -> PteToolchain:
@@ -50,16 +67,14 @@ def prepare(cache_dir: Path | None = None) -> PteToolchain:
     """
     cache = cache_folder(cache_dir)
     version = _installed_version()
-    host = packages.host_architecture()
-    qemu = packages.fetch_debian(cache / f"qemu-{SUITE}-{host}", SUITE, host, ["qemu-user"], emulation.OTHER_QEMUS)
     libc = packages.fetch_debian(cache / f"libc-{SUITE}-arm64", SUITE, "arm64", PACKAGES)
     wheel = packages.fetch_wheel(
         cache / f"executorch-{version}-aarch64-libraries", f"executorch=={version}", platform=AARCH64_WHEEL,
         members=WHEEL_MEMBERS,
     )  # fmt: skip
     return PteToolchain(
-        qemu=qemu / "usr/bin/qemu-aarch64",
-        root=packages.once(cache / f"root-{SUITE}-1", lambda part: _make_root(part, libc)),
+        qemu=qemu.prepare(cache),
+        roots=packages.once(cache / f"roots-{SUITE}-3", lambda part: make_roots(part, libc)),
         libraries=wheel / "executorch/lib",
         runner=_compile(cache, wheel / "executorch", version),
         executorch_version=version,
@@ -69,40 +84,92 @@ def prepare(cache_dir: Path | None = None) -> PteToolchain:
 def run(
     model: Path, data: bytes, cpu: str = "cortex-a76", *, threads: int = 1, toolchain: PteToolchain | None = None
 ) -> bytes:
-    """Return the bytes of a model's output for those of its input.
+    """Return the bytes of a model's output for those of its input; arguments and errors as `emulate`."""
+    _check(model, cpu)
+    return _run(toolchain or prepare(), model, cpu, data, threads=threads, runs=1, with_profile=False)[1]
+
+
+def emulate(
+    model: Path,
+    cpu: str = "cortex-a76",
+    *,
+    inputs: Sequence[bytes] | None = None,
+    runs: int = 3,
+    threads: int = 1,
+    with_profile: bool = False,
+    toolchain: PteToolchain | None = None,
+) -> Emulated:
+    """Run a model on an emulated core.
 
     Args:
-        threads: Threads among which the runtime shares the work.
+        model: The .pte file, of one input.
+        cpu: One of CPUS.
+        inputs: The bytes of the input tensor; seeded random ones by default.
+        runs: Inferences after the first two, each of which is counted; the median is the result.
+        threads: Threads among which the runtime shares the work; all of them are counted.
+        with_profile: Also attribute one more inference to the operators. The counts above do not include profiling.
+        toolchain: What `prepare` returned; called when absent.
 
     Raises:
-        ValueError: If the core is unknown, the model is missing, or the run fails.
+        ValueError: If the core is unknown, the model is missing or damaged, or the run fails.
+        ImportError: If ExecuTorch is not installed.
     """
-    core = emulation.core(cpu)
+    from converters.executorch import network
+
+    _check(model, cpu)
+    if runs < 1:
+        raise ValueError(f"runs is {runs}; at least one inference must be counted")
+    tools = toolchain or prepare()
+    (data,) = inputs if inputs is not None else seeded_inputs(model_inputs(model))
+    counted, output = _run(tools, model, cpu, data, threads=threads, runs=runs + 2, with_profile=False)
+    counts = counted.inference_counts()[-runs:]
+    instructions = sorted(counts)[runs // 2]
+    profile = None
+    if with_profile:
+        profiled, _ = _run(tools, model, cpu, data, threads=threads, runs=2, with_profile=True)
+        kernels = iter(network.own_kernels(model))
+        spans = [Span(**r | ({} if r["is_delegated"] else {"name": next(kernels)})) for r in profiled.records]
+        operators = network.read(model)
+        kinds = [_kind(op, operators) for op in operators]
+        profile = attribute(profiled.marks, spans, instructions, kinds)
+    return Emulated(cpu=cpu, instructions=instructions, per_inference=counts, output=output, profile=profile)
+
+
+def _kind(operator: NetworkOperator, operators: Sequence[NetworkOperator]) -> str:
+    """Name an operator as TFLite would; what changes the precision is named by what it reads."""
+    if operator.kind == "Convert":
+        reads_float = any(operators[i].precision == "float32" for i in operator.sources)
+        return "QUANTIZE" if reads_float else "DEQUANTIZE"
+    return _KINDS.get(operator.kind, operator.kind.upper())
+
+
+def _check(model: Path, cpu: str) -> None:
+    core(cpu)
     if not model.is_file():
         raise ValueError(f"no model {model}")
-    tools = toolchain or prepare()
+
+
+def _run(
+    tools: PteToolchain, model: Path, cpu: str, data: bytes, *, threads: int, runs: int, with_profile: bool
+) -> tuple[qemu.Run, bytes]:
+    """Run the runner; return what it left, and the output's bytes."""
     with tempfile.TemporaryDirectory(prefix="edge_vit-pte-") as scratch:
         source, target = Path(scratch) / "input", Path(scratch) / "output"
         source.write_bytes(data)
-        command = [*command_words(tools, core), str(model.resolve()), str(source), str(target), str(threads)]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, env={}
-            )
-        except subprocess.TimeoutExpired as e:
-            raise ValueError(f"{model.name} did not finish within {TIMEOUT_S} s under emulation") from e
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if "cpuinfo" not in line]
-            code = f"exit code {done.returncode}"
-            raise ValueError(f"{model.name} failed under emulation of {cpu} ({code}): {' / '.join(said[-3:])}")
-        return target.read_bytes()
+        command = [str(tools.runner), str(model.resolve()), str(source), str(target)]
+        command += [str(threads), str(runs), str(int(with_profile))]
+        environment = _environment(tools)
+        found = qemu.run(tools.qemu, cpu, tools.roots / cpu, command, what=model.name, environment=environment)
+        return found, target.read_bytes()
 
 
-def command_words(tools: PteToolchain, core: emulation.Core) -> list[str]:
-    """Return the command that runs a .pte; model, input, output and number of threads follow."""
-    words = [str(tools.qemu), "-cpu", core.qemu, "-L", str(tools.root)]
-    words += ["-E", f"LD_LIBRARY_PATH={tools.libraries}:/usr/lib/aarch64-linux-gnu"]
-    return [*words, str(tools.runner)]
+def command_words(tools: PteToolchain, cpu: str) -> list[str]:
+    """Return the command that runs a .pte and counts nothing; model, input, output and number of threads follow."""
+    return [*qemu.command_words(tools.qemu, cpu, tools.roots / cpu, _environment(tools)), str(tools.runner)]
+
+
+def _environment(tools: PteToolchain) -> dict[str, str]:
+    return {"LD_LIBRARY_PATH": f"{tools.libraries}:/usr/lib/aarch64-linux-gnu"}
 
 
 def _installed_version() -> str:
@@ -112,11 +179,6 @@ def _installed_version() -> str:
         return version("executorch")
     except PackageNotFoundError as e:
         raise ValueError("running a .pte under emulation needs ExecuTorch; pip install 'edge_vit[executorch]'") from e
-
-
-def _make_root(part: Path, libc: Path) -> None:
-    for name in ("lib", "usr"):
-        (part / name).symlink_to(libc / "usr" / ("lib" if name == "lib" else ""))
 
 
 def _compile(cache: Path, wheel: Path, version: str) -> Path:
@@ -133,7 +195,8 @@ def _compile(cache: Path, wheel: Path, version: str) -> Path:
         flags += [f"-I{include}", f"-I{include / 'executorch/runtime/core/portable_type/c10'}"]
         made = str(part / "pte_runner.o")
         libraries = [str(wheel / "lib" / f"lib{name}.so") for name in LIBRARIES]
-        link = ["-Wl,--no-as-needed", *libraries, "-Wl,--allow-shlib-undefined", "-o", str(part / "pte_runner")]
+        link = ["-Wl,--no-as-needed", *libraries, "-Wl,--allow-shlib-undefined", "-rdynamic"]
+        link += ["-o", str(part / "pte_runner")]
         folders = {"ZIG_GLOBAL_CACHE_DIR": str(cache / "zig-cache"), "ZIG_LOCAL_CACHE_DIR": str(part / "zig")}
         for command in (
             [zig, "c++", *target, *flags, "-c", str(RUNNER_SOURCE), "-o", made],

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 from converters.cache import SETTING, cache_folder
 from edge_vit.devices import packages
-from edge_vit.emulation import tflite as emulation
+from edge_vit.emulation import cores
+from edge_vit.emulation.qemu import OTHER_QEMUS
 
 if TYPE_CHECKING:
     from edge_vit.console.answer import Answer
@@ -68,9 +69,7 @@ def prepare(cache_dir: Path | None = None) -> DeviceParts:
     """
     cache = cache_folder(cache_dir)
     host = packages.host_architecture()
-    qemu = packages.fetch_debian(
-        cache / f"qemu-{DEVICE_SUITE}-{host}", DEVICE_SUITE, host, ["qemu-user"], emulation.OTHER_QEMUS
-    )
+    qemu = packages.fetch_debian(cache / f"qemu-{DEVICE_SUITE}-{host}", DEVICE_SUITE, host, ["qemu-user"], OTHER_QEMUS)
     userland = packages.fetch_debian(cache / f"device-{DEVICE_SUITE}-arm64", DEVICE_SUITE, "arm64", DEVICE_PACKAGES)
     client = packages.fetch_debian(cache / f"adb-{ADB_SUITE}-{host}", ADB_SUITE, host, ["adb"])
     return DeviceParts(
@@ -133,7 +132,7 @@ class VirtualDevices:
             stack.callback(lambda: [daemon.wait(timeout=30) for daemon in self._daemons])
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge_vit-devices-")))
             self._open_namespaces(stack)
-            (self.folder / "cpuinfo").write_text(emulation.cpuinfo(self.cpu))
+            (self.folder / "cpuinfo").write_text(cores.cpuinfo(self.cpu))
             for i in range(self.count):
                 self.start_device(i)
             self._stack = stack.pop_all()
@@ -192,7 +191,7 @@ class VirtualDevices:
         port = FIRST_PORT + number
         root = self.folder / f"device{number}-{secrets.token_hex(3)}"
         words = ["sh", str(SCRIPT), str(root), str(self.parts.userland), str(self.parts.qemu)]
-        words += [str(self.folder / "cpuinfo"), emulation.core(self.cpu).qemu, str(port), data_size or self.data_size]
+        words += [str(self.folder / "cpuinfo"), cores.core(self.cpu).qemu, str(port), data_size or self.data_size]
         self._roots[number] = root
         log = self.folder / f"device{number}.log"
         with open(log, "w") as handle:
@@ -262,7 +261,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Run a command with emulated aarch64 devices attached to its adb.",
     )
     parser.add_argument("--count", type=int, default=1, help="number of devices (default 1)")
-    parser.add_argument("--cpu", choices=emulation.CPUS, default="cortex-a76")
+    parser.add_argument("--cpu", choices=cores.CPUS, default="cortex-a76")
     parser.add_argument("--data-size", default="96m", help="size of a device's storage (default 96m)")
     parser.add_argument("command", nargs="+", help="the command, after --")
     return parser

@@ -3,7 +3,7 @@
 from typing import Any
 
 from edge_vit.devices.results import COLUMNS, row
-from edge_vit.emulation.report import by_operator
+from edge_vit.emulation.report import by_operator, runtime
 
 NUM_BINS = 60
 _SLOWEST = 0.995  # beyond it the few slowest inferences would flatten the rest of a histogram
@@ -15,7 +15,7 @@ def counts(record: dict[str, Any]) -> dict[str, Any]:
         "cpu": record["cpu"],
         "instructions": record["instructions"],
         "between_operators": record.get("between_operators"),
-        "litert_version": record["litert_version"],
+        "runtime": runtime(record),
         "operators": [
             {"kind": kind, "kernel": kernel, "times": len(found), "instructions": sum(found)}
             for kind, kernel, found in by_operator({"operators": []} | record)

@@ -11,7 +11,6 @@ from converters.manifest import load_for
 from edge_vit import convert
 from edge_vit.devices import imported, records
 from edge_vit.emulation import pte as emulated_pte
-from edge_vit.emulation import tflite as emulation
 from edge_vit.evaluation import drawing
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_executorch]
@@ -60,7 +59,7 @@ def test_the_apps_record_of_a_run_under_emulation(artefact, core_classes, toolch
     (tmp_path / "rgba").write_bytes(picture.tobytes())
     request = {
         "do": "emulated_run", "folder": str(artefact.parent), "model": artefact.name, "into": str(tmp_path),
-        "command": emulated_pte.command_words(toolchain, emulation.core("cortex-a76")), "runs": 2,
+        "command": emulated_pte.command_words(toolchain, "cortex-a76"), "runs": 2,
         "version": toolchain.executorch_version, "device": "qemu cortex-a76", "rgba": str(tmp_path / "rgba"),
         "width": picture.width, "height": picture.height,
     }  # fmt: skip

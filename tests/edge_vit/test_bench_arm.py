@@ -89,6 +89,9 @@ def test_defaults_are_the_documented_method() -> None:
         ([str(INT8), "--local", "--cache-dir", str(INT8)], "tiny_int8.tflite is not a folder"),
         ([str(INT8), "--emulate", "--cache-dir", str(INT8)], "tiny_int8.tflite is not a folder"),
         ([str(INT8), "--emulate", "--cpu", "z80"], "unknown core 'z80'; choose from "),
+        ([str(INT8), "--local", "--half"], "--half is counted and not timed, and so needs --emulate"),
+        ([str(INT8), "--emulate", "--half"], "cortex-a53 does not compute in float16; choose with --cpu from armv8.6-"),
+        ([str(INT8), "--emulate", "--threads", "0"], "threads is 0; it must be at least 1"),
         ([str(INT8), "--local", "--cpu", "cortex-a53"], "--cpu names a core to emulate and so needs --emulate"),
     ],
 )
@@ -98,11 +101,14 @@ def test_misuse_exits_with_2(words: list[str], message: str, capsys: pytest.Capt
     assert said.err.startswith("error: ") and message in said.err and said.err.count("\n") == 1 and not said.out
 
 
-def test_a_pte_cannot_be_emulated(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.needs_executorch
+def test_a_damaged_pte_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("executorch")
     program = tmp_path / "m.pte"
-    program.write_bytes(b"pte")
-    assert bench_arm.main([str(program), "--emulate"]) == 2
-    assert "--emulate runs LiteRT and so takes .tflite, not m.pte" in capsys.readouterr().err
+    program.write_bytes(bytes(1000))
+    assert bench_arm.main([str(program), "--emulate", "--cpu", "cortex-a76"]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1 and "m.pte: damaged .pte file" in said[0]
 
 
 def test_without_adb_the_message_is_one_line(capsys: pytest.CaptureFixture) -> None:

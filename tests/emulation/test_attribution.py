@@ -1,6 +1,14 @@
 import pytest
 
-from edge_vit.emulation.attribution import MARK_BEGIN, MARK_CLOCK, MARK_END, attribute, match_kinds, possible_kinds
+from edge_vit.emulation.attribution import (
+    MARK_BEGIN,
+    MARK_CLOCK,
+    MARK_END,
+    attribute,
+    match_kinds,
+    possible_kinds,
+    profiler_spans,
+)
 
 
 def event(name: str, kind: int, start: int, steps: int, node: int = 0) -> dict:
@@ -21,7 +29,7 @@ def test_attributes_builtin_and_delegated_operators() -> None:
         event("Invoke", 32, 0, 4294967),
     ]
     operators = ["CONV_2D", "DEQUANTIZE", "SOFTMAX", "ADD"]
-    profile = attribute(marks, events, total=440, model_operators=operators)
+    profile = attribute(marks, profiler_spans(events), total=440, model_operators=operators)
     assert [(o.kind, o.kernel, o.instructions) for o in profile.operators] == [
         ("CONV_2D", "Convolution (NHWC, QC8) IGEMM", 100),
         ("DEQUANTIZE", "Convert (NC, QS8, F32)", 30),
@@ -32,8 +40,9 @@ def test_attributes_builtin_and_delegated_operators() -> None:
 
 
 def test_refuses_events_that_lie_beyond_the_marks() -> None:
-    with pytest.raises(ValueError, match=r"do not fit the marks at SOFTMAX; another LiteRT version\?"):
-        attribute([(MARK_BEGIN, 0), (MARK_CLOCK, 1)], [event("SOFTMAX", 2, 5, 1)], total=1, model_operators=[])
+    with pytest.raises(ValueError, match=r"do not fit the marks at SOFTMAX; another release\?"):
+        marks = [(MARK_BEGIN, 0), (MARK_CLOCK, 1)]
+        attribute(marks, profiler_spans([event("SOFTMAX", 2, 5, 1)]), total=1, model_operators=[])
 
 
 @pytest.mark.parametrize(
@@ -71,5 +80,5 @@ def test_reading_the_clock_is_not_counted() -> None:
     counts = [100, 107, 120, 130, 237, 250]
     marks = [*((MARK_CLOCK, c) for c in counts[:2]), (MARK_BEGIN, 110), *((MARK_CLOCK, c) for c in counts[2:])]
     events = [event("Invoke", 1, 3, 3), event("SOFTMAX", 2, 4, 1)]
-    (softmax,) = attribute(marks, events, total=105, model_operators=["SOFTMAX"]).operators
+    (softmax,) = attribute(marks, profiler_spans(events), total=105, model_operators=["SOFTMAX"]).operators
     assert softmax.instructions == 100

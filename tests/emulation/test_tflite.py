@@ -2,11 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_tflite import T, build
 
 from converters.tflite.reader import Tensor, read_model
 from edge_vit.devices import host_run
 from edge_vit.emulation import report as emulation_report
 from edge_vit.emulation import tflite as emulation
+from edge_vit.emulation.cores import CPUS
 
 
 def test_counts_are_the_same_twice(toolchain: emulation.Toolchain, tiny_int8: Path) -> None:
@@ -21,7 +23,7 @@ def test_cores_without_a_dot_product_cost_more_than_cores_with_one(
 ) -> None:
     """Each core is what it says: XNNPACK takes other kernels on it, and the count repeats to the instruction."""
     counts = {}
-    for cpu in emulation.CPUS:
+    for cpu in CPUS:
         once, again = (emulation.emulate(tiny_int8, cpu, runs=1, toolchain=toolchain).instructions for _ in range(2))
         assert once == again
         counts[cpu] = once
@@ -30,7 +32,7 @@ def test_cores_without_a_dot_product_cost_more_than_cores_with_one(
 
 
 @pytest.mark.needs_tflite
-@pytest.mark.parametrize("cpu", emulation.CPUS)
+@pytest.mark.parametrize("cpu", CPUS)
 def test_int8_output_is_byte_equal_to_this_machines(toolchain: emulation.Toolchain, tiny_int8: Path, cpu: str) -> None:
     inputs = host_run.seeded_inputs(read_model(tiny_int8).input_tensors)
     output = emulation.emulate(tiny_int8, cpu, inputs=inputs, toolchain=toolchain).output
@@ -46,6 +48,20 @@ def test_float_output_is_close_to_this_machines(toolchain: emulation.Toolchain, 
     outputs = [emulation.emulate(tiny_fp32, inputs=inputs, toolchain=toolchain).output]
     outputs.append(host_run.reference_output(tiny_fp32, inputs))
     np.testing.assert_allclose(*(np.frombuffer(o, np.float32) for o in outputs), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.needs_tflite
+def test_float16_costs_less_than_float32_where_the_core_can(toolchain: emulation.Toolchain, tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
+    model = tmp_path / "m.tflite"
+    tensors = {"x": T((64, 256)), "w": weights, "y": T((64, 256))}
+    model.write_bytes(build(tensors, [("FULLY_CONNECTED", ["x", "w"], ["y"], None)]))
+    full, half = (emulation.emulate(model, in_half=h, runs=1, toolchain=toolchain) for h in (False, True))
+    assert half.instructions < 0.6 * full.instructions
+    wanted, given = (np.frombuffer(e.output, np.float32) for e in (full, half))
+    assert 0 < np.abs(given - wanted).max() < 0.02 * np.abs(wanted).max()
+    with pytest.raises(ValueError, match="cortex-a53 does not compute in float16"):
+        emulation.emulate(model, "cortex-a53", in_half=True, toolchain=toolchain)
 
 
 def test_operators_add_up_to_the_whole(toolchain: emulation.Toolchain, tiny_fp32: Path, tiny_int8: Path) -> None:

@@ -5,7 +5,8 @@ from typing import Literal
 from converters.tflite.edits.boundary import free_from_int8_, give_float_, keep_integers_, take_uint8_
 from converters.tflite.edits.constants import shrink_constants_
 from converters.tflite.edits.flatbuffer import EditedModel
-from converters.tflite.edits.matmul import restore_matmuls_
+from converters.tflite.edits.half import allow_half_
+from converters.tflite.edits.matmul import restore_matmuls_, turn_right_sides_
 from converters.tflite.edits.relu import fuse_relu_
 from converters.tflite.metadata import NAME as METADATA
 
@@ -43,9 +44,11 @@ def edit_model(
     if has_floats:
         free_from_int8_(model)
     restore_matmuls_(model)
+    turn_right_sides_(model)
     fuse_relu_(model)
     if stored_constants is not None:
         shrink_constants_(model, stored_constants)
+    allow_half_(model)
     if metadata:
         model.add_metadata(METADATA, metadata)
     return model.pack()

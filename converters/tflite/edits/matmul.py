@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from converters.tflite.edits.flatbuffer import EditedModel
 
 
@@ -26,6 +28,59 @@ def restore_matmuls_(model: EditedModel) -> None:
         model.change_operator(op, "BATCH_MATMUL", [left, int(flip.inputs[0]) if is_flipped else right], options)
     used = model.read_tensors(graph.operators) | {int(index) for index in graph.outputs}
     graph.operators = [op for op in graph.operators if used & {int(index) for index in op.outputs}]
+
+
+def turn_right_sides_(model: EditedModel) -> None:
+    """Let the TRANSPOSE before a product write its right side as (columns, depth), where it writes (depth, columns).
+
+    XNNPACK packs a computed right side anew at each inference: the first with vector instructions, the second value by
+    value. The product is the same. A RESHAPE between the two that only drops or adds leading ones goes along.
+    """
+    makers = {int(index): op for op in model.graph.operators for index in op.outputs}
+    reads = [int(index) for op in model.graph.operators for index in op.inputs] + [int(i) for i in model.graph.outputs]
+    for op in model.graph.operators:
+        if model.kind(op) != "BATCH_MATMUL" or op.builtinOptions.adjY:
+            continue
+        chain = _moves_before(model, makers, reads, int(op.inputs[1]))
+        if chain and _turn_(model, chain):
+            op.builtinOptions.adjY = True
+
+
+def _moves_before(model: EditedModel, makers: dict[int, Any], reads: list[int], tensor: int) -> list[Any]:
+    """Return the TRANSPOSE that gives a tensor and the RESHAPEs after it, [] if there is none or others read it."""
+    chain: list[Any] = []
+    while reads.count(tensor) == 1 and tensor in makers:
+        op = makers[tensor]
+        if model.kind(op) not in ("TRANSPOSE", "RESHAPE"):
+            break
+        chain.insert(0, op)
+        if model.kind(op) == "TRANSPOSE":
+            return chain
+        tensor = int(op.inputs[0])
+    return []
+
+
+def _turn_(model: EditedModel, chain: list[Any]) -> bool:
+    """Swap the last two axes of what a TRANSPOSE and the RESHAPEs after it write, if they allow it."""
+    turn, *views = chain
+    order = model.constant(int(turn.inputs[1]), "int32")
+    outputs = [int(op.outputs[0]) for op in chain]
+    shapes = [model.shape(tensor) for tensor in outputs]
+    leading = {tuple(size for size in shape[:-2] if size != 1) for shape in shapes}
+    if order is None or len(leading) > 1 or len({shape[-2:] for shape in shapes}) > 1 or min(map(len, shapes)) < 2:
+        return False
+    axes = [*order.tolist()[:-2], order.tolist()[-1], order.tolist()[-2]]
+    turn.inputs = [int(turn.inputs[0]), model.add_constant(b"turned", np.array(axes, np.int32))]
+    for tensor, shape in zip(outputs, shapes, strict=True):
+        table = model.graph.tensors[tensor]
+        table.shape = [*shape[:-2], shape[-1], shape[-2]]
+        table.shapeSignature = None
+    for view, tensor in zip(views, outputs[1:], strict=True):
+        sizes = np.array(model.shape(tensor), np.int32)
+        view.inputs = [int(view.inputs[0]), model.add_constant(b"turned_shape", sizes)]
+        if view.builtinOptions is not None:
+            view.builtinOptions.newShape = sizes.tolist()
+    return True
 
 
 def _swaps_last(model: EditedModel, transpose: Any) -> bool:

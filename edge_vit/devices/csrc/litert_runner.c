@@ -134,7 +134,7 @@ typedef struct {
     const char *output;
     int threads, warmup_runs, runs;
     double warmup_seconds, max_warmup_seconds, seconds, max_seconds;
-    bool profile;
+    bool profile, half;
 } Options;
 
 static double number(const char *flag, const char *text) {
@@ -149,6 +149,7 @@ static Options parse(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *flag = argv[i];
         if (!strcmp(flag, "--profile")) { o.profile = true; continue; }
+        if (!strcmp(flag, "--half")) { o.half = true; continue; }
         if (i + 1 >= argc) fail(EXIT_USAGE, "a flag without its value", flag);
         const char *value = argv[++i];
         if (!strcmp(flag, "--library")) o.library = value;
@@ -188,11 +189,12 @@ static void add_options(Handle options, const char *identifier, const char *toml
 
 static Handle compile(const Options *o, Handle environment, Handle model) {
     Handle options, compiled;
-    char threads[48];
+    char settings[48];
     check(LiteRtCreateOptions(&options), EXIT_MODEL, "create options");
     check(LiteRtSetOptionsHardwareAccelerators(options, CPU_ACCELERATOR), EXIT_MODEL, "choose the CPU");
-    snprintf(threads, sizeof threads, "num_threads = %d\n", o->threads);
-    add_options(options, "xnnpack", threads);
+    const char *flags = o->half ? "flags = 15\n" : "";
+    snprintf(settings, sizeof settings, "num_threads = %d\n%s", o->threads, flags);
+    add_options(options, "xnnpack", settings);
     if (o->profile) add_options(options, "runtime_options_string", "enable_profiling = true\n");
     check(LiteRtCreateCompiledModel(environment, model, options, &compiled), EXIT_MODEL, "compile the model");
     return compiled;

@@ -5,7 +5,7 @@ import pytest
 from small_tflite import T, build, run
 
 from converters.tflite.edits.flatbuffer import EditedModel
-from converters.tflite.edits.matmul import restore_matmuls_
+from converters.tflite.edits.matmul import restore_matmuls_, turn_right_sides_
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 4)).astype(np.float32)
@@ -115,3 +115,65 @@ def test_int8_products_keep_their_integers(schema, read):
     integers = RNG.integers(-100, 100, (4, 4)).astype(np.int8)
     exact = np.clip(np.round(integers.astype(int) @ integers * 0.05**2 / 0.2) + 3, -128, 127)
     assert np.abs(run(edited, integers) - exact).max() <= 1
+
+
+GRID = (0.05, 0)
+
+
+def values_of(schema, shape, *, reads_twice=False):
+    """Heads of values turned by a TRANSPOSE and a RESHAPE, then multiplied by themselves turned: int8 throughout."""
+    batch_matmul = schema.BatchMatMulOptionsT()
+    tensors = {
+        "x": T((1, 6, 2, 4), "int8", GRID), "order": np.array([0, 2, 1, 3], np.int32),
+        "turned": T((1, 2, 6, 4), "int8", GRID), "shape": np.array(shape, np.int32), "v": T(shape, "int8", GRID),
+        "w": T((*shape[:-2], 3, 6), "int8", GRID), "y": T((*shape[:-2], 3, 4), "int8", (0.1, 3)),
+    }  # fmt: skip
+    tensors["w"] = T(RNG.integers(-127, 128, (*shape[:-2], 3, 6)).astype(np.int8), "int8", GRID)
+    operators = [
+        ("TRANSPOSE", ["x", "order"], ["turned"], None),
+        ("RESHAPE", ["turned", "shape"], ["v"], None),
+        ("BATCH_MATMUL", ["w", "v"], ["y"], batch_matmul),
+    ]
+    if reads_twice:
+        tensors["z"] = T(shape, "int8", GRID)
+        operators.append(("ADD", ["v", "v"], ["z"], schema.AddOptionsT()))
+    return build(tensors, operators, ["y", "z"] if reads_twice else ["y"])
+
+
+def turned(flatbuffer):
+    model = EditedModel(flatbuffer)
+    turn_right_sides_(model)
+    return model.pack()
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 4), (1, 2, 6, 4)])
+def test_a_right_side_is_written_by_columns(schema, read, shape):
+    flatbuffer = values_of(schema, shape)
+    edited = turned(flatbuffer)
+    x = RNG.integers(-128, 128, (1, 6, 2, 4)).astype(np.int8)
+    np.testing.assert_array_equal(run(edited, x), run(flatbuffer, x))
+    model = read(edited)
+    assert kinds(model) == ["TRANSPOSE", "RESHAPE", "BATCH_MATMUL"]
+    assert model.tensors[model.operators[2].inputs[1]].shape == (*shape[:-2], 4, 6)
+    assert turned(edited) == edited
+
+
+def test_a_right_side_that_others_read_stays(schema, read):
+    flatbuffer = values_of(schema, (2, 6, 4), reads_twice=True)
+    assert read(turned(flatbuffer)).operators == read(flatbuffer).operators
+
+
+def test_a_right_side_whose_axes_are_joined_stays(schema, read):
+    options = schema.BatchMatMulOptionsT()
+    tensors = {
+        "x": (1, 6, 2, 4), "order": np.array([0, 2, 1, 3], np.int32), "turned": (1, 2, 6, 4),
+        "shape": np.array([12, 4], np.int32), "v": (12, 4), "w": RNG.normal(size=(3, 12)).astype(np.float32),
+        "y": (3, 4),
+    }  # fmt: skip
+    operators = [
+        ("TRANSPOSE", ["x", "order"], ["turned"], None),
+        ("RESHAPE", ["turned", "shape"], ["v"], None),
+        ("BATCH_MATMUL", ["w", "v"], ["y"], options),
+    ]
+    flatbuffer = build(tensors, operators)
+    assert read(turned(flatbuffer)).operators == read(flatbuffer).operators
