@@ -106,7 +106,7 @@ def read(folder: Path = DEMO) -> Project:
 def check(project: Project) -> list[str]:
     """Return everything that is wrong, empty when nothing is."""
     found: list[str] = []
-    checks = (versions, catalogue_uses, source_sets, imports, permissions, components, resources, translations)
+    checks = (versions, catalogue_uses, source_sets, imports, permissions, components, views, resources, translations)
     for one in checks:
         found += one(project)
     return found
@@ -235,6 +235,21 @@ def components(project: Project) -> list[str]:
             found.append(f"the manifest does not say whether {name} is exported")
     activities = {name for name, text in sources.items() if re.search(r"class \w+ extends Activity\b", text)}
     return found + [f"activity {name} is not in the manifest" for name in sorted(activities - named.keys())]
+
+
+def views(project: Project) -> list[str]:
+    """Every view of the app's own in a layout is a class that a layout can make."""
+    sources = {path.stem: text for path, text in project.java(project.source / "main")}
+    found = []
+    for path in sorted((project.source / "main/res").glob("layout*/*.xml")):
+        for tag in re.findall(r"<([a-z][\w.]*\.(?:[A-Z]\w*))\b", path.read_text()):
+            package, _, name = tag.rpartition(".")
+            text = sources.get(name, "")
+            if f"package {package};" not in text:
+                found.append(f"{path.parent.name}/{path.name} names the view {tag}, which is no class")
+            elif not re.search(rf"public {name}\(Context \w+, AttributeSet \w+\)", text):
+                found.append(f"{tag} has no public constructor that a layout can call")
+    return found
 
 
 def resources(project: Project) -> list[str]:

@@ -104,12 +104,11 @@ class Resources:
 
     def shape(self, name: str, *, is_enabled: bool) -> tuple[str, str]:
         """Return colour and corner radius of a drawable that is a rectangle, or a list of such for states."""
-        found = ET.parse(self.folder / "drawable" / f"{name.removeprefix('@drawable/')}.xml").getroot()
-        for item in found.iter("item"):
-            state = item.get(f"{ANDROID}state_enabled")
-            if state is None or (state == "true") == is_enabled:
-                found = item
-                break
+        root = ET.parse(self.folder / "drawable" / f"{name.removeprefix('@drawable/')}.xml").getroot()
+        shapes = [
+            (item.get(f"{ANDROID}state_enabled"), item) for item in root.iter("item") if item.find("shape") is not None
+        ]
+        found = next(item for state, item in shapes if state is None or (state == "true") == is_enabled)
         (solid,), (corners,) = found.iter("solid"), found.iter("corners")
         return self.color(solid.get(f"{ANDROID}color", "")), corners.get(f"{ANDROID}radius", "0dp")
 

@@ -37,6 +37,14 @@ PLANTED = {
     "lost activity": (MANIFEST, ".BenchActivity", ".OtherActivity", "activity BenchActivity is not in the manifest"),
     "exported unsaid": (MANIFEST, 'android:exported="true"', "", "does not say whether MainActivity is exported"),
     "lost resource": (STRINGS, 'name="app_name"', 'name="name"', "AndroidManifest.xml uses string/app_name"),
+    "lost view": (
+        "app/src/main/res/layout/chart.xml", "edgevit.demo.ChartView", "edgevit.demo.ChartsView",
+        "layout/chart.xml names the view edgevit.demo.ChartsView, which is no class",
+    ),
+    "view of code": (
+        "app/src/main/java/edgevit/demo/ChartView.java", "Context context, AttributeSet attributes", "Context context",
+        "edgevit.demo.ChartView has no public constructor that a layout can call",
+    ),
     "foreign import": (MAIN, "import android.app.Activity;", "import android.app.Activity;\nimport okhttp3.Call;",
                        "imports okhttp3.Call, which no declared dependency serves"),
 }  # fmt: skip

@@ -104,6 +104,14 @@ def test_where_there_is_no_picture_yet_a_sign_stands(states):
         assert (quiet in {color for _, color in image.getcolors(1 << 20)}) is is_there, name
 
 
+def test_what_is_pressed_is_large_enough():
+    """48 dp, see support.google.com/accessibility/android/answer/7101858."""
+    resources = Resources(RES, Device())
+    pressed = [v for v in resources.inflate("main").walk() if v.kind in ("Button", "Spinner")]
+    heights = [resources.length(view.get("minHeight") or view.get("layout_height")) for view in pressed]
+    assert len(heights) == 11 and min(heights) >= 48 * layout.SCALE
+
+
 def test_outlines_of_a_vector_drawable():
     assert list(layout._outlines("M3,8v-5h5M6,17l4,-6z")) == [[(3, 8), (3, 3), (8, 3)], [(6, 17), (10, 11)]]
 
