@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import ios_golden
 import made_up_models
@@ -11,6 +12,8 @@ import swift_toolchain
 from android_demo.apk import check, golden
 from converters.manifest import load_for
 from edge_vit.devices import imported
+
+NOTES = ios_golden.GOLDEN.parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +70,32 @@ def test_the_app_s_sources_parse_as_swift(tmp_path):
     assert swift("swiftc -frontend -parse @/bad.swift", tmp_path, {}).returncode
 
 
+STUBS = Path(__file__).with_name("stubs")
+CHECK_TYPES = """cd @
+swiftc -emit-module -module-name CoreVideo CoreVideo.swift -o CoreVideo.swiftmodule &&
+swiftc -emit-module -module-name CoreML -I . CoreML.swift -o CoreML.swiftmodule &&
+swiftc -emit-module -module-name EdgeViTCore -swift-version 5 EdgeViTCore/*.swift -o EdgeViTCore.swiftmodule &&
+swiftc -typecheck -swift-version 5 -I . PreparedPicture.swift ModelRunner.swift
+"""
+
+
+@pytest.mark.slow
+def test_the_runner_s_types_fit_core_ml_s_signatures(tmp_path):
+    """Against stubs: that no call has a wrong name, type, try or await."""
+    for path in STUBS.glob("*.swift"):
+        shutil.copy(path, tmp_path)
+    shutil.copytree(NOTES / "Sources/EdgeViTCore", tmp_path / "EdgeViTCore")
+    runner = (NOTES / "App/Sources/ModelRunner.swift").read_text()
+    (tmp_path / "ModelRunner.swift").write_text(runner)
+    done = swift(CHECK_TYPES, tmp_path, {})
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "ModelRunner.swift").write_text(runner.replace("model.prediction(from: input)", "model.predict(input)"))
+    assert "has no member 'predict'" in swift(CHECK_TYPES, tmp_path, {}).stderr
+
+
 def swift(script, scratch, environment):
     try:
-        return swift_toolchain.run(script, ios_golden.GOLDEN.parents[2], scratch, environment)
+        return swift_toolchain.run(script, NOTES, scratch, environment)
     except ValueError as e:
         pytest.skip(f"no Swift toolchain, see swift.org/install: {e}")
 

@@ -1,0 +1,3 @@
+// Stands for Core Video where only the type is passed on.
+
+public final class CVPixelBuffer: @unchecked Sendable {}
