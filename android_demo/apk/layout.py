@@ -362,8 +362,11 @@ class Painter:
                 for i in range(0, len(flat), 4)
             ]
             if mark["kind"] == "text":
-                anchor = ("ls", "ms", "rs")[mark["anchor"]]
-                self._write(*places[0], self.resources.say(mark["text"]), font, ink, anchor)
+                words, at = self.resources.say(mark["text"]), places[0][0] - x
+                room = (width - at, 2 * min(at, width - at), at)[mark["anchor"]]
+                smaller = min(1, max(0.5, room / max(1, font.getlength(words))))
+                fitting = self._font_of(int(letter * smaller)) if smaller < 1 else font
+                self._write(*places[0], words, fitting, ink, ("ls", "ms", "rs")[mark["anchor"]])
             elif mark["kind"] == "area":
                 self.pen.polygon(places, fill=ink)
             else:

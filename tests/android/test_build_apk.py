@@ -84,7 +84,7 @@ def test_the_benchmark_in_the_dex_ends_in_the_background_and_tells_everything(fe
     assert kernel["peak_kb"] > 10_000 and fallback["accelerator"] == "CPU instead of NPU"
     assert turns["counts"] == [[25] * 4] * 2 and turns["order"] == [2000, 5000, 2000, 5000, 2000]
     assert ended["counts"] == [[25], [25, 10]]
-    assert [len(states[name]["charts"]) for name in ("measured", "compared", "live", "classified")] == [2, 2, 1, 0]
+    assert [len(states[name]["charts"]) for name in ("measured", "compared", "live", "classified")] == [2, 2, 2, 0]
     whole = made["record"]
     assert whole["is_complete"] and whole["figures"]["marks"] == ["hot (light)"]
     assert {f.name for f in dataclasses.fields(records.Record)} - whole.keys() == {

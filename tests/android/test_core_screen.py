@@ -182,15 +182,23 @@ def test_latency_over_time_shows_the_temperature(states, say):
 
 
 def test_live_frames_are_drawn(states, say):
-    (chart,) = states["live"]["charts"]
+    _, chart = states["live"]["charts"]
     ((line, _),) = drawn(chart, "line", "first")
     assert len(line) == 60 and say(chart["description"]) == "26 frames a second"
     assert [say(text) for _, text in drawn(chart, "text", "quiet")] == ["30", "0"]
     assert states["classified"]["charts"] == []
 
 
-def test_the_camera_s_own_stage_is_told(states):
-    assert states["live"]["details"][1:] == ["converting the frame 1.9 ms", "preparing the picture 2.3 ms"]
+def test_where_the_time_of_a_frame_goes(states, say):
+    stages = states["live"]["charts"][0]
+    words = ["converting the frame 1.9 ms", "preparing the picture 2.3 ms", "inference 5.1 ms"]
+    assert [say(text) for _, text in drawn(stages, "text", "text")] == words
+    assert say(stages["description"]) == ", ".join(words) 
+    assert states["live"]["details"] == ["inference p50 5.1 ms, p90 5.8 ms over 50"]
+    parts = [drawn(stages, "area", ink)[0][0] for ink in ("second", "quiet", "first")]
+    widths = [part[1][0] - part[0][0] for part in parts]
+    assert sum(widths) == pytest.approx(1000) and widths[1] / widths[0] == pytest.approx(2.3 / 1.9)
+    assert [part[0][0] for part in parts[1:]] == [part[1][0] for part in parts[:-1]]  # one after the other
 
 
 def test_what_runs_the_model_is_told(states):

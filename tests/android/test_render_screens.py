@@ -129,6 +129,14 @@ def test_every_text_of_every_state_stands_out(states, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{36 * len(states)} screens, least contrast 5.")
 
 
+def test_texts_of_charts_find_room_with_the_largest_letters(states):
+    for name in ("live", "compared", "measured_long"):
+        device = Device(font_scale=2.0, language="de", width=360, height=2000)
+        painter = render_screens.render(name, states[name], device)
+        outside = [one.text for one in painter.written if one.box[2] > painter.image.width or one.box[0] < 0]
+        assert outside == []
+
+
 def test_a_dashed_line_has_gaps():
     dashes = list(layout._dashes([(0.0, 0.0), (100.0, 0.0), (100.0, 50.0)], 8, 6))
     drawn = sum(abs(x2 - x1) + abs(y2 - y1) for (x1, y1), (x2, y2) in dashes)

@@ -62,7 +62,7 @@ public final class ChartView extends View {
         if (mark.kind == Chart.Kind.TEXT) {
             paint.setStyle(Paint.Style.FILL);
             paint.setTextAlign(ALIGN[mark.anchor]);
-            canvas.drawText(Texts.of(getContext(), mark.text), x(mark, 0), y(mark, 0), paint);
+            write(canvas, mark);
             return;
         }
         path.rewind();
@@ -77,6 +77,17 @@ public final class ChartView extends View {
             paint.setPathEffect(new DashPathEffect(new float[] {4 * dp, 3 * dp}, 0));
         }
         canvas.drawPath(path, paint);
+    }
+
+    /** Write a text, smaller where it would reach beyond the chart: with the largest letters not all find room. */
+    private void write(Canvas canvas, Chart.Mark mark) {
+        String text = Texts.of(getContext(), mark.text);
+        float x = x(mark, 0);
+        float[] rooms = {getWidth() - x, 2 * Math.min(x, getWidth() - x), x};
+        float wanted = paint.measureText(text);
+        paint.setTextSize(letter * Math.min(1, Math.max(0.5f, rooms[mark.anchor] / wanted)));
+        canvas.drawText(text, x, y(mark, 0), paint);
+        paint.setTextSize(letter);
     }
 
     private float x(Chart.Mark mark, int place) {

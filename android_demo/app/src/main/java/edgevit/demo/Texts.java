@@ -20,7 +20,7 @@ final class Texts {
         R.string.seconds, R.string.celsius, R.string.battery, R.string.frames, R.string.latencies, R.string.over_time,
         R.string.over, R.string.over_each, R.string.turn, R.string.ratio, R.string.ratio_range, R.string.mark_emulated, R.string.mark_partial,
         R.string.mark_throttled, R.string.mark_drift, R.string.mark_hot, R.string.mark_restless, R.string.mark_few, R.string.alone,
-        R.string.pair, R.string.other_compared
+        R.string.pair, R.string.other_compared, R.string.inferring
     };
 
     private Texts() {}

@@ -43,6 +43,9 @@ public final class Chart {
     private static final int BINS = 40;
     /** The slowest would flatten the rest. */
     private static final double SHOWN_PERCENT = 99.5;
+    /** Of texts below each other, in letter heights. */
+    private static final double LINE = 1.5;
+    private static final Ink[] STAGES = {Ink.SECOND, Ink.QUIET, Ink.FIRST};
     private static final Ink[] SERIES = {Ink.FIRST, Ink.SECOND};
 
     /** In letter heights. */
@@ -81,6 +84,39 @@ public final class Chart {
                 x, left - x * (left + right), from + down * (to - from), top - down * (top + bottom) - raised
             };
         }
+    }
+
+    /**
+     * Return where the time of a frame goes: one bar in parts, and a line of text for each.
+     *
+     * @param names what to say of each part, {@code us} how long it took
+     */
+    public static Chart stages(List<Text> names, double[] us) {
+        Chart chart = new Chart(1.6 + LINE * names.size(), Text.of(Say.RAW, names));
+        double total = 0;
+        for (double one : us) {
+            total += one;
+        }
+        double begin = 0;
+        for (int i = 0; i < us.length; i++) {
+            double end = total > 0 ? begin + us[i] / total : 0;
+            chart.area(STAGES[i], begin, 0, end, 0, 0.2, 1);
+            double top = 1.6 + LINE * i;
+            chart.area(STAGES[i], 0, 0, 0, 0.8, top + 0.3, 0.8);
+            chart.write(Ink.TEXT, new double[] {0, 1.3, 0, top + 1.05}, names.get(i), 0);
+            begin = end;
+        }
+        return chart;
+    }
+
+    /** Fill a rectangle: from and to a share of the width and an offset, then its top and height in letter heights. */
+    private void area(Ink ink, double left, double leftEm, double right, double rightEm, double top, double high) {
+        List<double[]> corners = new ArrayList<>();
+        corners.add(new double[] {left, leftEm, 0, top});
+        corners.add(new double[] {right, rightEm, 0, top});
+        corners.add(new double[] {right, rightEm, 0, top + high});
+        corners.add(new double[] {left, leftEm, 0, top + high});
+        add(Kind.AREA, ink, corners);
     }
 
     /** Return frames a second over the last frames; null while there are none to tell. */

@@ -2,6 +2,7 @@ package edgevit.core;
 
 import edgevit.core.Postprocess.Prediction;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -170,10 +171,15 @@ public final class ScreenContent {
 
     private void tell(UiState.Classified done) {
         details.add(latency(done.latenciesUs));
+        Text preparing = Text.of(Say.PREPARING, done.preprocessUs / 1000);
         if (done.isLive) {
-            details.add(Text.of(Say.CONVERTING, done.convertUs / 1000));
+            Text converting = Text.of(Say.CONVERTING, done.convertUs / 1000);
+            double[] us = {done.convertUs, done.preprocessUs, LatencyStats.quantile(done.latenciesUs, 50)};
+            Text inferring = Text.of(Say.INFERRING, us[2] / 1000);
+            charts.add(Chart.stages(Arrays.asList(converting, preparing, inferring), us));
+        } else {
+            details.add(preparing);
         }
-        details.add(Text.of(Say.PREPARING, done.preprocessUs / 1000));
         List<Text> before = new ArrayList<>();
         for (Prediction one : done.before) {
             before.add(Text.of(Say.RESULT, one.label, 100 * one.probability));
