@@ -49,7 +49,7 @@ def make(model: str, precision: str, processor: str, folder: Path) -> Path:
     path = folder / f"{model}_{precision}{made_for}.tflite"
     if not path.exists():
         words = [model, "--target", "tflite", "--processor", processor, "--output-dir", str(folder)]
-        words += ["--int8"] if precision == "int8" else []
+        words += [] if precision == "fp32" else [f"--{precision}"]
         with tempfile.TemporaryDirectory() as pictures:
             if model not in EMBEDDED:
                 draw(Path(pictures))

@@ -125,6 +125,18 @@ class FileInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NpuFile:
+    """The artefact compiled ahead of time for one chip's NPU: how many operators that takes, in how many pieces."""
+
+    chip: str
+    vendor: str
+    file: FileInfo
+    offloaded: int
+    total: int
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorsInfo:
     """Operators by type and precision, {"CONV_2D": {"int8": 4}}, and where the graph leaves the integers.
 
@@ -181,6 +193,7 @@ class Manifest:
     command: str
     processor: Literal["cpu", "npu", "gpu"] = field(default="cpu", metadata=_MAY_BE_ABSENT)
     features: tuple[FeatureMap, ...] = field(default=(), metadata=_MAY_BE_ABSENT)
+    npu_files: tuple[NpuFile, ...] = field(default=(), metadata=_MAY_BE_ABSENT)
     network: NetworkInfo | None = field(default=None, metadata=_MAY_BE_ABSENT)
     schema_version: int = SCHEMA_VERSION
 

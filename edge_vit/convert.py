@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.tflite.chips import explanation as chips_explained
 from edge_vit.deployment.request import (
     FREE,
     NUM_CALIBRATION_PICTURES,
@@ -103,6 +104,18 @@ class _Processor(argparse.Action):
         namespace.processor = values
 
 
+class _Npu(argparse.Action):
+    """Take names of chips; name all where it is "list"."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: object = None
+    ) -> None:
+        if values == "list":
+            print("\n".join(chips_explained()))
+            parser.exit()
+        namespace.npu = values
+
+
 def _batch(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
 
@@ -154,6 +167,10 @@ def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
         "--float-between", choices=("fp16", "fp32"), default="fp16",
         help="Core ML, int8: precision of what is not int8; the Neural Engine runs fp16 alone (%(default)s)",
     )  # fmt: skip
+    group.add_argument(
+        "--npu", default="", metavar="CHIP[,CHIP]", action=_Npu,
+        help="tflite: compile ahead of time for these chips' NPUs too, several also as an AI pack; list names all",
+    )  # fmt: skip
     group.add_argument("--etrecord", type=Path, metavar="FILE", help="ExecuTorch: write an ETRecord for its inspector")
     group.add_argument(
         "--android", type=Path, metavar="DIR", help="put the file into this Android app's assets (android_demo)"
@@ -184,6 +201,13 @@ def report(result: ConvertResult) -> list[str]:
         f"{result.sqnr_to_graph_db:.1f} dB against its own graph, on {verification.data}",
         f"  manifest       {result.manifest_path}",
     ]
+    lines += [
+        f"  {one.chip.lower():<14} {one.offloaded} of {one.total} operators on the NPU, {one.partitions} partition(s): "
+        f"{one.file.name}, {one.file.num_bytes / 1e6:.2f} MB"
+        for one in manifest.npu_files
+    ]
+    if result.ai_pack:
+        lines.append(f"  AI pack        {result.ai_pack}")
     if result.android:
         lines.append(f"  in the app     {result.android}")
     if result.layers:

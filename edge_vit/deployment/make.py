@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converters.tflite.ahead import check_compiler
+from converters.tflite.chips import find_chips
 from edge_vit.deployment.checks import choose_labels, choose_weights, list_pictures
 from edge_vit.deployment.labels import check_count, name_classes
 from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResult
@@ -56,7 +58,7 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
     places = Places(folder=config.output_dir, etrecord=config.etrecord, app=config.android)
     with staged(places) as files:
         # From here on torch is loaded: what is wrong with a request has been said.
-        from edge_vit.deployment.steps import convert_one, explain
+        from edge_vit.deployment.steps import compile_for_npus, convert_one, explain
 
         model = _prepare(config, source, calib, data, say, labels, own)
         made: list[tuple[Converted, float]] = []
@@ -66,13 +68,15 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
                 command=config.command, float_between=config.float_between, etrecord=files.etrecord, io=config.io,
                 say=say,
             )  # fmt: skip
+            if config.npu:
+                converted = compile_for_npus(converted, config.npu, say)
             made.append((converted, time.perf_counter() - started))
             started = time.perf_counter()
         paths = [converted.path for converted, _ in made]
         is_compared = config.target == ALL and not config.features
         agreement = _compare(model, paths, data, config.data_images, say) if is_compared else None
         layers = explain(model) if config.explain else ()
-        files.publish(paths)
+        files.publish(paths, [other for converted, _ in made for other in converted.others])
     notes = model.float_model.notes
     results = tuple(_result(converted, places, notes, layers, seconds) for converted, seconds in made)
     return ConvertedSet(results=results, agreement=agreement)
@@ -84,6 +88,8 @@ def check_packages(config: ConvertConfig) -> None:
         check_installed(target, backend)
     if config.precision == "int8":
         check_torchao()
+    for vendor, _ in find_chips(config.npu) if config.npu else ():
+        check_compiler(vendor)
 
 
 def _prepare(
@@ -163,5 +169,6 @@ def _result(
         slow_path=converted.slow_path,
         seconds=seconds,
         layers=layers,
+        ai_pack=next((str(places.folder / one.name) for one in converted.others if not one.suffix), ""),
         android=str(places.asset(final.name, converted.manifest.target) or ""),
     )

@@ -40,8 +40,11 @@ class Staged:
     etrecord: Path | None
     app: Path | None
 
-    def publish(self, artefacts: Sequence[Path]) -> None:
+    def publish(self, artefacts: Sequence[Path], others: Sequence[Path] = ()) -> None:
         """Bring artefacts of `folder`, their manifests, the ETRecord and the app's copies to their places, all or none.
+
+        Args:
+            others: More of `folder` that has no manifest of its own.
 
         Raises:
             ValueError: If one cannot be written, or the app would refuse it; everything is as it was then.
@@ -49,6 +52,7 @@ class Staged:
         moves: list[tuple[Path | None, Path]] = []
         for path in artefacts:
             moves += [(one, self.places.folder / one.name) for one in (path, manifest_path(path))]
+        moves += [(one, self.places.folder / one.name) for one in others]
         if self.etrecord is not None and self.places.etrecord is not None:
             moves.append((self.etrecord, self.places.etrecord))
         if self.app is not None and self.places.app is not None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from converters.tflite.chips import find_chips
 from edge_vit.deployment.sizes import LARGE_VARIANTS, check_size
 from edge_vit.deployment.targets import Io, Output, Precision, find_backends
 from edge_vit.models.limits import Resolution
@@ -52,6 +53,7 @@ class ConvertConfig:
     float_between: Literal["fp16", "fp32"] = "fp16"
     etrecord: Path | None = None
     android: Path | None = None
+    npu: str = ""
     output_dir: Path = Path("artifacts")
     explain: bool = False
     command: str = ""
@@ -82,6 +84,10 @@ class ConvertConfig:
             )
         if self.android is not None and self.batch != 1:
             raise ValueError(f"--batch {self.batch} is not for the app, which classifies one picture at a time")
+        if self.npu:
+            find_chips(self.npu)
+            if targets != ["tflite"]:
+                raise ValueError(f"--npu {self.npu} compiles .tflite files; use --target tflite")
         if self.features:
             self._check_features()
         if self.explain and self.precision != "int8":
@@ -147,6 +153,7 @@ class ConvertResult:
     seconds: float
     layers: tuple[tuple[str, float], ...] = ()
     android: str = ""
+    ai_pack: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,6 +18,8 @@ from converters.card import ModelCard
 from converters.manifest import Manifest
 from converters.passes.softmax import ends_in_softmax
 from converters.result import ConversionResult
+from converters.tflite.ahead import compile_ahead
+from converters.tflite.chips import find_chips
 from edge_vit.deployment.card import make_card
 from edge_vit.deployment.pictures import Pictures, calibration_warnings
 from edge_vit.deployment.targets import TARGETS, Io, Output, Precision, Request
@@ -70,12 +72,13 @@ class Lowerable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Converted:
-    """One verified file, still in its staging folder, its manifest beside it."""
+    """One verified file, still in its staging folder, its manifest beside it; `others` were made from it."""
 
     path: Path
     manifest: Manifest
     sqnr_to_graph_db: float
     slow_path: tuple[str, ...]
+    others: tuple[Path, ...] = ()
 
 
 def quantize(
@@ -216,6 +219,21 @@ def _verified(model: Lowerable, draft: Manifest, path: Path) -> tuple[Manifest, 
     maps = [replace(m, sqnr_db=one.sqnr_db) for m, (one, _) in zip(draft.features, checks, strict=bool(draft.features))]
     final = replace(draft, verification=verification, verification_reason=None, features=tuple(maps))
     return final, min(to_graph for _, to_graph in checks)
+
+
+def compile_for_npus(converted: Converted, chips: str, say: Say) -> Converted:
+    """Compile a verified .tflite ahead of time for chips, and say so in its manifest.
+
+    Raises:
+        ImportError: If a vendor's compiler is missing.
+        RuntimeError: If it fails.
+    """
+    say(f"compiling for {chips}")
+    made, pack = compile_ahead(converted.path, find_chips(chips))
+    manifest = replace(converted.manifest, npu_files=tuple(entry for _, entry in made))
+    manifests.save(manifest, converted.path)
+    others = (*(path for path, _ in made), *([] if pack is None else [pack]))
+    return replace(converted, manifest=manifest, others=others)
 
 
 def explain(model: Lowerable) -> tuple[tuple[str, float], ...]:

@@ -63,9 +63,7 @@ def test_placement_and_outputs_arrive():
 
 @pytest.mark.usefixtures("pretended")
 def test_a_file_that_is_refused_and_a_simulator_that_dies_are_one_line():
-    with pytest.raises(
-        ValueError, match=r"^refused\.onnx: .* does not run it \(no kernel for Loop\)$"
-    ):
+    with pytest.raises(ValueError, match=r"^refused\.onnx: .* does not run it \(no kernel for Loop\)$"):
         Simulator(Path("refused.onnx"))
     simulator = Simulator(Path("some.onnx"))
     with pytest.raises(ValueError, match=r"does not run it \(the simulator ended\)"):
