@@ -119,6 +119,9 @@ CONVERT = {
     f"{LEVIT} --processor npu": "--processor npu takes no fp32 file; use --int8",
     f"{LEVIT} --int8 --processor gpu": "--processor gpu takes no int8 file; use no precision flag or --fp16",
     "levit_128s --target executorch --int8 --processor npu": "--processor npu is not for executorch; use --target",
+    f"{LEVIT} --npu sm8751": "unknown chip 'sm8751'; `--npu list` names all; did you mean sm8750?",
+    "levit_128s --target onnx --npu sm8750": "--npu sm8750 compiles .tflite files; use --target tflite",
+    f"{LEVIT} --npu mt6991": "run: pip install ai-edge-litert-sdk-mediatek",
     f"{LEVIT} --io int8": "--io int8 is for logits with --target tflite --int8; leave it out",
     f"{LEVIT} --resolution 0": "resolution 0 is not allowed; use a multiple of 16 from 64 up",
     f"{LEVIT} --resolution 96x100": "resolution (96, 100) is not allowed; use a multiple of 16",
@@ -249,14 +252,16 @@ def test_refused_without_torch(command, words, message, here):
 def test_processors_are_listed_without_torch(here):
     code, heavy, said = listed(here)
     assert (code, heavy) == (0, []) and all(f"\n{name} " in "\n" + said for name in ("cpu", "npu", "gpu"))
+    code, heavy, said = listed(here, "--npu")
+    assert (code, heavy) == (0, []) and "sm8750" in said and "ai-edge-litert-sdk-qualcomm" in said
 
 
-def listed(folder):
+def listed(folder, flag="--processor"):
     script = RUN.format(command="convert", heavy=HEAVY).replace("code = ", "code = 0\ntry: ").replace(
         "\nprint", "\nexcept SystemExit as e: code = e.code or 0\nprint"
     )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", script, "--processor", "list"], capture_output=True, text=True, cwd=folder,
+        [sys.executable, "-c", script, flag, "list"], capture_output=True, text=True, cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)}, check=True,
     )  # fmt: skip
     lines = done.stdout.splitlines()
