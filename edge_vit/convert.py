@@ -12,10 +12,11 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converters.tflite.chips import explanation as chips_explained
 from edge_vit.deployment.request import (
+    BUDGET,
     FREE,
     NUM_CALIBRATION_PICTURES,
     NUM_COMPARED_PICTURES,
@@ -159,6 +160,10 @@ def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-images", type=int, default=NUM_COMPARED_PICTURES, metavar="N",
         help="how many to compare on, at most (%(default)s)",
     )  # fmt: skip
+    group.add_argument(
+        "--max-drop", type=float, metavar="POINTS",
+        help="leave as few operators in float as keep top-1 on --data within so many points of float's",
+    )  # fmt: skip
 
 
 def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -210,9 +215,27 @@ def report(result: ConvertResult) -> list[str]:
         lines.append(f"  AI pack        {result.ai_pack}")
     if result.android:
         lines.append(f"  in the app     {result.android}")
+    lines += _budget(manifest.quantization.get(BUDGET))
     if result.layers:
         lines.append("  signal to quantization noise by layer, in dB; the largest losses first:")
         lines += [f"    {loss:6.1f}  {name}" for name, loss in result.layers[:10]]
+    return lines
+
+
+def _budget(found: "dict[str, Any] | None") -> list[str]:
+    """Return what a search for operators in float found, line by line."""
+    if found is None:
+        return []
+    more = found["instructions"] / found["int8_instructions"] - 1.0
+    lines = [
+        f"  budget         drop {found['drop_points']:.2f} of {found['max_drop_points']:g} points on {found['data']}; "
+        f"{len(found['concessions'])} concessions, {100 * more:+.1f}% instructions (estimated for {found['cpu']})"
+    ]
+    for one in found["concessions"]:
+        lines.append(
+            f"    float  {one['layer']} ({one['kind']}, {len(one['operators'])} operators): "
+            f"{100 * one['noise_share']:.1f}% of the noise for {one['instructions'] / 1e6:+.2f} M instructions"
+        )
     return lines
 
 

@@ -11,7 +11,7 @@ from converters.tflite.ahead import check_compiler
 from converters.tflite.chips import find_chips
 from edge_vit.deployment.checks import choose_labels, choose_weights, list_pictures
 from edge_vit.deployment.labels import check_count, name_classes
-from edge_vit.deployment.request import ConvertConfig, ConvertedSet, ConvertResult
+from edge_vit.deployment.request import BUDGET, ConvertConfig, ConvertedSet, ConvertResult
 from edge_vit.deployment.sizes import check_size
 from edge_vit.deployment.targets import ALL, check_installed
 from edge_vit.models.own import OwnNetwork, find_own_weights
@@ -55,6 +55,8 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
         source = choose_weights(config.model, config.weights, resolution=config.resolution, **asked)
     labels = choose_labels(config.labels, source)
     calib, data = list_pictures(config.calib, "train"), list_pictures(config.data, "val")
+    if config.max_drop is not None and data is not None and not data.folders:
+        raise ValueError(f"{config.data}: pictures without classes; --max-drop needs one sub-folder a class, or a list")
     places = Places(folder=config.output_dir, etrecord=config.etrecord, app=config.android)
     with staged(places) as files:
         # From here on torch is loaded: what is wrong with a request has been said.
@@ -102,6 +104,7 @@ def _prepare(
     own: OwnNetwork | None = None,
 ) -> "Lowerable":
     """Load and fuse the model, quantize it if asked, and choose the pictures to verify on."""
+    from edge_vit.deployment.budget import meet_budget
     from edge_vit.deployment.pictures import choose_pictures
     from edge_vit.deployment.steps import make_lowerable, quantize
     from edge_vit.quantization.own_float import build_own
@@ -123,12 +126,20 @@ def _prepare(
         for target, _ in config.backends():
             check_size(target, name, num_constants(float_model.module))
     calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
-    quantized, processor = None, find_processor(config.processor)
+    quantized, budget, processor = None, None, find_processor(config.processor)
     if config.precision == "int8":
+        if config.max_drop is not None and config.data is not None and data is not None:
+            budget = meet_budget(
+                float_model, calibration, config.calib_method, data, config.data,
+                most=config.data_images, max_drop=config.max_drop, say=say,
+            )  # fmt: skip
         quantized = quantize(
             float_model, calibration, config.calib_method, say,
             batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,
+            keep_float=() if budget is None else budget.operators,
         )  # fmt: skip
+        if budget is not None:
+            quantized.summary[BUDGET] = budget.record
     return make_lowerable(
         name, config.precision, source, float_model, quantized, calibration, pictures,
         output=config.output, batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,

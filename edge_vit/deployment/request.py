@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NUM_CALIBRATION_PICTURES = 128
 NUM_COMPARED_PICTURES = 2000
+BUDGET = "budget"  # in a manifest's account of the quantization: how --max-drop was met
 FREE = "free"  # batch: any number of pictures
 
 
@@ -43,6 +44,7 @@ class ConvertConfig:
     calib_method: Literal["mse", "percentile", "min_max"] = "mse"
     data: Path | None = None
     data_images: int = NUM_COMPARED_PICTURES
+    max_drop: float | None = None
     resolution: Resolution | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -92,6 +94,8 @@ class ConvertConfig:
             self._check_features()
         if self.explain and self.precision != "int8":
             raise ValueError("--explain shows where int8 loses accuracy; add --int8")
+        if self.max_drop is not None:
+            self._check_budget(self.max_drop)
         if self.etrecord is not None and "executorch" not in targets:
             raise ValueError(f"--etrecord is ExecuTorch's; {self.target} writes none")
         if self.android is not None and targets == ["coreml"]:
@@ -99,11 +103,22 @@ class ConvertConfig:
         if self.android is not None and targets == ["onnx"]:
             raise ValueError("--android takes what the app runs, tflite or executorch; it has no ONNX Runtime")
 
+    def _check_budget(self, max_drop: float) -> None:
+        if self.precision != "int8":
+            raise ValueError("--max-drop is what int8 may lose; add --int8")
+        if not find_processor(self.processor).has_floats:
+            raise ValueError(f"--max-drop leaves operators in float, which --processor {self.processor} does not have")
+        if self.data is None:
+            raise ValueError("--max-drop is measured on pictures by class; give them with --data DIR")
+        if not 0.0 <= max_drop <= 100.0:
+            raise ValueError(f"--max-drop {max_drop:g} is not allowed; use 0 to 100 points")
+
     def _check_features(self) -> None:
         asked = {
             "--labels": self.labels is not None,
             "--output probabilities": self.output != "logits",
             "--explain": self.explain,
+            "--max-drop": self.max_drop is not None,
             "--android": self.android is not None,
         }
         if wrong := [flag for flag, is_given in asked.items() if is_given]:

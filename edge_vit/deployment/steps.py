@@ -1,7 +1,7 @@
 """The steps of a conversion: choose weights, quantize, then lower, describe and verify for each target."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -90,11 +90,12 @@ def quantize(
     batch: int = 1,
     is_free_batch: bool = False,
     processor: Processor = CPU,
+    keep_float: Collection[str] = (),
 ) -> QuantizedModel:
     """Make the int8 graph, with the ranges of a quantized checkpoint or of calibration pictures.
 
     Args:
-        batch, is_free_batch, processor: As in `build_quantized`.
+        batch, is_free_batch, processor, keep_float: As in `build_quantized`.
 
     Raises:
         ValueError: If there are neither.
@@ -104,7 +105,9 @@ def quantize(
     elif calibration is not None:
         say(f"calibrating on {calibration.description}")
     batches = None if calibration is None else pixel_batches(calibration.pixels, batch)
-    return build_quantized(float_model, batches, method, batch, is_free_batch=is_free_batch, processor=processor)
+    return build_quantized(
+        float_model, batches, method, batch, is_free_batch=is_free_batch, processor=processor, keep_float=keep_float
+    )
 
 
 def make_lowerable(

@@ -1,7 +1,7 @@
 """From weights to the graph that every converter lowers."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from edge_vit.models.weights import WithoutRandomValues, count_classes, randomiz
 from edge_vit.quantization.checkpoint import load_into_graph_, ranges_from
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.half_scales import int8_constants, round_scales_
-from edge_vit.quantization.plan import Plan, QParams, make_plan
+from edge_vit.quantization.plan import Plan, QParams, make_plan, ranges_of
 from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
@@ -170,7 +170,7 @@ def prepare_int8(
         is_free_batch: It takes any number from two up; `batch` is two then.
         processor: Where it is to run; `batches` may choose those ranges that only its plan has.
         keep_float: As in `make_plan`.
-        known_ranges: Ranges that were found before; they stand, and no pixels are needed.
+        known_ranges: Ranges that were found before with the same `keep_float`; they stand, and no pixels are needed.
 
     Raises:
         ValueError: If ranges are neither stored nor can be calibrated.
@@ -180,7 +180,7 @@ def prepare_int8(
         raise no_ranges(float_model.weights)
     example = torch.zeros(batch, *float_model.preprocess.size, 3)
     graph = export_graph(float_model.module, example, is_free_batch, has_floats=processor.has_floats)
-    plan = make_plan(graph, processor=processor, keep_float=keep_float)
+    plan = make_plan(graph, processor=processor)
     summary: dict[str, Any] = {
         "weights": "int8, symmetric, one scale an output channel",
         "activations": "int8, one scale and zero point a tensor; symmetric where a matmul's right-hand side",
@@ -191,8 +191,7 @@ def prepare_int8(
             tensors = {key: value for key, value in tensors.items() if not key.startswith(_HEAD)}
         load_into_graph_(graph, tensors, float_model.weights)
         ranges, precision = ranges_from(integers.metadata), str(integers.metadata.get("precision", "int8_qat"))
-        ranges = ranges if known_ranges is None else dict(known_ranges)
-        missing = plan.missing(ranges)
+        missing = plan.missing(ranges) if known_ranges is None else []
         if missing and batches is None:
             raise ValueError(
                 f"{float_model.weights} lacks {len(missing)} of the {len(plan.groups)} ranges that --processor "
@@ -204,12 +203,17 @@ def prepare_int8(
             ranges = calibrate(graph, plan, batches, method) | ranges
             summary |= {"ranges_calibrated": missing}
     elif known_ranges is not None:
-        ranges, precision = dict(known_ranges), "int8_ptq"
+        ranges, precision = {}, "int8_ptq"
         summary |= {"ranges_from": "an earlier calibration"}
     else:
         assert batches is not None
         ranges, precision = calibrate(graph, plan, batches, method), "int8_ptq"
         summary |= {"ranges_from": f"calibration, {method}"}
+    if keep_float:
+        whole, plan = plan, make_plan(graph, processor=processor, keep_float=keep_float)
+        ranges = ranges_of(plan, whole, ranges) if known_ranges is None else ranges
+    if known_ranges is not None:
+        ranges = dict(known_ranges)
     unrounded = int8_constants(graph, plan)
     ranges = round_scales_(graph, plan, ranges)
     summary["ranges"] = {name: [r.scale, r.zero_point] for name, r in _all_ranges(plan, ranges).items()}
@@ -220,6 +224,23 @@ def prepare_int8(
         graph=graph, plan=plan, ranges=dict(ranges), unrounded=unrounded, precision=precision, summary=summary,
         processor=processor,
     )  # fmt: skip
+
+
+def leave_float(made: Int8Graph, operators: Collection[str]) -> Int8Graph:
+    """Return the same graph with more operators in float; for a simulation, which reads constants as they were.
+
+    Raises:
+        ValueError: If there is no such int8 operator.
+    """
+    known = {made.plan.names[node] for node in made.plan.int8_nodes}
+    if unknown := sorted(set(operators) - known):
+        raise ValueError(f"{unknown[0]}: no int8 operator of this network")
+    kept = set(made.summary.get(KEPT_FLOAT, ())) | set(operators)
+    plan = make_plan(made.graph, processor=made.processor, keep_float=kept)
+    for node, group in plan.group_of.items():  # fixed grids were rounded in `made`
+        group.fixed = group.fixed and made.plan.group_of[node].fixed
+    ranges = ranges_of(plan, made.plan, made.ranges)
+    return replace(made, plan=plan, ranges=ranges, summary=made.summary | {KEPT_FLOAT: sorted(kept)})
 
 
 def build_quantized(

@@ -136,6 +136,19 @@ def make_plan(
     return Plan(groups=groups, group_of=group_of, int8_nodes=int8_nodes, float_nodes=float_nodes, names=names)
 
 
+def ranges_of(plan: Plan, whole: Plan, ranges: Mapping[str, QParams]) -> dict[str, QParams]:
+    """Return the ranges of a plan that has fewer int8 operators than another, `whole`, of the same graph.
+
+    Values that were on one range only because an operator joined them, which is in float now, keep that range each.
+    """
+    found: dict[str, QParams] = {}
+    for node, group in plan.group_of.items():
+        before = whole.group_of[node]
+        if group.fixed is None:
+            found.setdefault(group.name, before.fixed or ranges[before.name])
+    return found
+
+
 def constant_qparams(graph_module: GraphModule, node: object, smallest_scale: float = 0.0) -> QParams:
     """Return the grid of a constant operand, symmetric by its largest value."""
     largest = float(get_tensor(graph_module, node).abs().max())

@@ -7,7 +7,7 @@ the numbers are those of the qdq graph.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from edge_vit.quantization.pipeline import Int8Graph
 from edge_vit.quantization.plan import GEMM_OPS, Plan, QParams, RangeGroup, fused_activation, is_attention_bias
 
 Values = dict[Node, Any]
+Part = Literal["operators", "values"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class Simulation:
         since: int = 0,
         *,
         given: Mapping[Node, Tensor] | None = None,
+        only: Part | None = None,
     ) -> Values:
         """Return the values of every node.
 
@@ -91,10 +93,15 @@ class Simulation:
             in_int8: Names of the layers that are in int8.
             known: Values of a run that differs in nothing before node `since`; the run starts there.
             given: Values that all who read them get in place of what the graph computes, which is returned.
+            only: Of the layers in int8, take the weights of their operators alone, or the rounding of values alone.
         """
         start = {} if known is None else {node: known[node] for node, place in self.order.items() if place < since}
         chosen = [layer for layer in self.layers if layer.name in in_int8]
         runner = _Runner(self, chosen, given or {})
+        if only == "operators":
+            runner.grid_of = {}
+        elif only == "values":
+            runner.int8 = set()
         with torch.no_grad():
             runner.run(pixels, initial_env=start)
         return {**runner.env, **runner.computed}
@@ -127,24 +134,24 @@ class _Runner(Interpreter):
         self._given = given
         self.computed: Values = {}
         self._simulation = simulation
-        self._grid_of = {entry: layer.grid for layer in chosen for entry in layer.group.entries}
+        self.grid_of = {entry: layer.grid for layer in chosen for entry in layer.group.entries}
         for layer in chosen:  # constants that are joined to a range's values lie on it, too
             joined = [node for node in simulation.values_of(layer) if node.target == ATEN.cat.default]
-            self._grid_of |= dict.fromkeys(joined, layer.grid)
-        self._int8 = {node for layer in chosen for node in layer.operators}
+            self.grid_of |= dict.fromkeys(joined, layer.grid)
+        self.int8 = {node for layer in chosen for node in layer.operators}
         # The bias that is added to scores is stored in int8, whatever adds it: it goes with the scores.
         values = {value for layer in chosen for value in simulation.values_of(layer)}
-        self._int8 |= {n for n in simulation.order if is_attention_bias(n) and values & set(n.all_input_nodes)}
+        self.int8 |= {n for n in simulation.order if is_attention_bias(n) and values & set(n.all_input_nodes)}
 
     def run_node(self, n: Node) -> Any:
-        constants = {} if n in self._int8 else self._simulation.float_constants(n)
+        constants = {} if n in self.int8 else self._simulation.float_constants(n)
         if constants:
             args, kwargs = self.fetch_args_kwargs_from_env(n)
             swapped = tuple(constants.get(place, value) for place, value in enumerate(args))
             value = n.target(*swapped, **kwargs)  # type: ignore[operator]
         else:
             value = super().run_node(n)
-        grid = self._grid_of.get(n)
+        grid = self.grid_of.get(n)
         value = value if grid is None else rounded(value, grid)
         if n in self._given:
             self.computed[n] = value

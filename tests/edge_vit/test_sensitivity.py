@@ -1,10 +1,12 @@
 """The command that says which layer loses the accuracy."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-from converters.manifest import load_for
+from converters import manifest as manifests
 from edge_vit import api, sensitivity
 from edge_vit.deployment.sensitivity import SensitivityConfig
 from edge_vit.evaluation.drawing import SUBJECTS, draw
@@ -64,10 +66,10 @@ def test_misuse_is_one_line(words, said, flat, capsys):
 @pytest.mark.needs_tflite
 def test_what_is_no_int8_file_of_the_variant_is_refused(write_artefact, flat, capsys):
     file = write_artefact("float.tflite", [[0.0, 0.0, 0.1], [0.1, 0.0, 0.0]], [0.0, 0.0], ("blue", "red"))
-    model = load_for(file).model
+    manifests.save(dataclasses.replace(manifests.load_for(file), model="levit_192"), file)
     for words, said in (
-        ([model], "is fp32; name an int8 file"),
-        (["levit_256"], f"is {model}, not levit_256; name that variant"),
+        (["levit_192"], "is fp32; name an int8 file"),
+        (["levit_256"], "is levit_192, not levit_256; name that variant"),
         (["levit_256", "--weights", "random"], "--weights does not go with --artefact"),
     ):
         assert sensitivity.main([*words, "--data", str(flat), "--artefact", str(file)]) == 2
@@ -84,3 +86,34 @@ def test_a_converted_file_holds_no_fault(flat, tmp_path, capsys):
     assert lines[-1].startswith("no fault of the runtime") and lines[4].split() == [
         "steps", "off", "to", "graph", "to", "float", "int8", "alone", "operator",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.needs_tflite
+def test_a_planted_fault_stays_in_float(tmp_path, capsys):
+    """Spoil one range of the embedded checkpoint: --max-drop leaves that layer in float, and the drop is gone."""
+    from safetensors.torch import load_file
+
+    from edge_vit import convert
+    from edge_vit.models.checkpoint_io import write_checkpoint
+    from edge_vit.models.sources import find_weights
+
+    pictures = Path(__file__).parents[3] / "shared/data/imagenette192/val"
+    if not pictures.is_dir():
+        pytest.skip("needs ../shared/data/imagenette192")
+    culprit = "model.stages.1.blocks.1.add.1"
+    source = find_weights("levit_128s", "embedded", prefer_quantized=True)
+    metadata = dict(source.checkpoint.metadata) | {"ranges": {k: dict(v) for k, v in source.metadata["ranges"].items()}}
+    metadata["ranges"][culprit]["scale"] /= 8.0
+    spoilt = tmp_path / "spoilt.safetensors"
+    write_checkpoint(spoilt, load_file(source.path), metadata)
+    (tmp_path / source.float_source.path.name).write_bytes(source.float_source.path.read_bytes())
+    words = ["levit_128s", "--target", "tflite", "--int8", "--weights", str(spoilt), "--data", str(pictures)]
+    words += ["--data-images", "60", "--max-drop", "0.3", "--output-dir", str(tmp_path)]
+    assert convert.main(words) == 0
+    manifest = manifests.load_for(tmp_path / "levit_128s_int8.tflite")
+    budget = manifest.quantization["budget"]
+    assert [one["layer"] for one in budget["concessions"]] == [culprit] and budget["drop_points"] <= 0.3
+    assert budget["tried"][0]["drop_points"] > 10.0 and budget["tried"][0]["granted"] == 0
+    assert culprit in manifest.quantization["kept_float"] and culprit not in manifest.quantization["ranges"]
+    assert f"float  {culprit} (value, 5 operators)" in capsys.readouterr().out
