@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from calibration.ranges import RangeMethod
+    from edge_vit.findings.serve import Server
     from edge_vit.quantization.pipeline import FloatModel, QuantizedModel
 
 __all__ = [
     "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "Recipe", "ReportRequest", "SensitivityConfig", "TrainConfig",
     "classify", "create", "distil", "evaluate", "export", "fidelity", "fine_tune", "load", "quantize", "report",
-    "sensitivity", "train", "train_int8",
+    "sensitivity", "serve", "train", "train_int8",
 ]  # fmt: skip
 
 
@@ -225,3 +226,22 @@ def report(
     from edge_vit.findings import make as reports
 
     return reports.run(request, progress)
+
+
+def serve(request: ReportRequest, port: int = 0) -> "Server":
+    """Return a server of a page that runs .tflite files in the browser; its `serve_forever` serves until it is stopped.
+
+    It listens on this machine alone, under a random path, and its page sends nothing anywhere.
+
+    Args:
+        port: 0 for any that is free.
+
+    Raises:
+        ValueError: If a file is not for LiteRT.js, or that cannot be fetched; the message says what to do.
+        ImportError: If a library is missing; the message names the extra.
+    """
+    from edge_vit.findings.serve import Server, make_site
+    from edge_vit.reports.page import check_libraries, render
+
+    check_libraries()
+    return Server(make_site(request, lambda found: render(found.values, found.thumbnails)), port)

@@ -4,10 +4,14 @@ python -m edge_vit.report artifacts/levit_128s_int8.tflite --data DIR/val
 python -m edge_vit.report INT8.tflite FP32.tflite --bench results/ --data DIR/val     two files side by side
 python -m edge_vit.report INT8.tflite INT8.pte INT8.mlpackage                         do the formats agree?
 
+python -m edge_vit.report INT8.tflite FP32.tflite --serve                             try them in a browser
+
 The page holds all that it shows: it runs no script and makes no request. The same values lie beside it as JSON.
+--serve writes nothing: a page on this machine runs the files in the browser, until Ctrl-C.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import shlex
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_vit.console.answer import Answer
-    from edge_vit.findings.request import ReportResult
+    from edge_vit.findings.request import ReportRequest, ReportResult
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,6 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=Path, metavar="FILE.html", help="the page (default: report.html beside the first artefact)"
     )
+    parser.add_argument(
+        "--serve", action="store_true", help="run the files in a page of the browser, with LiteRT.js (needs npm once)"
+    )
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="of --serve (default: any that is free)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="CPU threads (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON object")
     return parser
@@ -63,7 +71,7 @@ def _answer(argv: Sequence[str] | None) -> "Answer":
 
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = vars(build_parser().parse_args(words))
-    as_json = arguments.pop("json")
+    as_json, is_served, port = (arguments.pop(name) for name in ("json", "serve", "port"))
     for name in ("artefacts", "bench"):
         arguments[name] = tuple(arguments[name])
     command = shlex.join(["python", "-m", "edge_vit.report", *words])
@@ -72,8 +80,26 @@ def _answer(argv: Sequence[str] | None) -> "Answer":
     def progress(name: str, done: int, total: int) -> None:
         line.show(f"{name}: {done}/{total} pictures", is_last=done == total)
 
-    result = api.report(ReportRequest(**arguments, command=command), progress)
+    request = ReportRequest(**arguments, command=command)
+    if is_served:
+        return _serve(request, port)
+    if port:
+        raise ValueError(f"--port {port} is of --serve; add that, or leave the port out")
+    result = api.report(request, progress)
     return Answer(text=_to_json(result) if as_json else "\n".join(_lines(result)), remarks=result.skipped)
+
+
+def _serve(request: "ReportRequest", port: int) -> "Answer":
+    from edge_vit import api
+    from edge_vit.console.answer import Answer
+
+    with api.serve(request, port) as server:
+        print(server.address, flush=True)
+        print(f"on a phone: adb reverse tcp:{server.server_port} tcp:{server.server_port}, then the same address")
+        print("Ctrl-C ends it", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return Answer()
 
 
 def _lines(result: "ReportResult") -> list[str]:

@@ -53,6 +53,23 @@ def render(values: Mapping[str, Any], thumbnails: Mapping[str, str]) -> str:
     return text
 
 
+def render_try(title: str, imports: str) -> str:
+    """Return the page that runs files in the browser, see findings/serve.py.
+
+    Args:
+        title: The files' names.
+        imports: The import map, JSON.
+
+    Raises:
+        ImportError: If a library is missing; the message names the extra.
+    """
+    import markupsafe
+
+    template = _environment().get_template("try/index.html")
+    text: str = template.render(title=title, imports=markupsafe.Markup(imports))
+    return text
+
+
 def _environment() -> Any:
     try:
         import jinja2
