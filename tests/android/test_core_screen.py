@@ -193,7 +193,7 @@ def test_where_the_time_of_a_frame_goes(states, say):
     stages = states["live"]["charts"][0]
     words = ["converting the frame 1.9 ms", "preparing the picture 2.3 ms", "inference 5.1 ms"]
     assert [say(text) for _, text in drawn(stages, "text", "text")] == words
-    assert say(stages["description"]) == ", ".join(words) 
+    assert say(stages["description"]) == ", ".join(words)
     assert states["live"]["details"] == ["inference p50 5.1 ms, p90 5.8 ms over 50"]
     parts = [drawn(stages, "area", ink)[0][0] for ink in ("second", "quiet", "first")]
     widths = [part[1][0] - part[0][0] for part in parts]
