@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from converters.passes.folding import known_value
 from converters.passes.graph import ATEN, add_call_, add_known_constant_, finish_, shape_of
 
 
@@ -27,12 +28,22 @@ def spell_out_attention_(graph: GraphModule) -> int:
         scores = add_call_(graph, node, ATEN.matmul.default, scaled, turned)
         if is_causal:
             mask = add_known_constant_(graph, node, torch.ones(queries, keys, dtype=torch.bool).tril())
+        mask = _settled(graph, node, mask)
         if mask is not None:
             scores = add_call_(graph, node, ATEN.add.Tensor, scores, _as_bias(graph, node, mask))
         weights = add_call_(graph, node, ATEN.softmax.int, scores, -1)
         node.replace_all_uses_with(add_call_(graph, node, ATEN.matmul.default, weights, v))
         graph.graph.erase_node(node)
     return finish_(graph, len(found))
+
+
+def _settled(graph: GraphModule, like: Node, mask: Any) -> Any:
+    """Return a mask that does not depend on the picture as one constant for all, None where it masks nothing."""
+    value = known_value(graph, mask)
+    if value is None:
+        return mask
+    is_idle = value.all() if value.dtype == torch.bool else not value.any()
+    return None if bool(is_idle) else add_known_constant_(graph, like, value)
 
 
 def _as_bias(graph: GraphModule, like: Node, mask: Any) -> Node:

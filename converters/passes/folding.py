@@ -68,6 +68,37 @@ def fold_constants_(graph: GraphModule) -> int:
     return finish_(graph, changed)
 
 
+def known_value(graph: GraphModule, node: Any) -> Tensor | None:
+    """Return what a node gives whatever the picture, for a batch of one; None where it depends on the picture."""
+
+    def value_of(source: Node) -> Any:
+        if source.op == "get_attr":
+            return get_tensor(graph, source).detach()
+        if source.target == ATEN.sym_size.int:
+            size = source.meta["val"]
+            return size if isinstance(size, int) else 1
+        is_random = torch.Tag.nondeterministic_seeded in getattr(source.target, "tags", ())
+        if source.op != "call_function" or is_random:
+            raise LookupError(source.name)
+        arguments, named = torch.fx.node.map_arg((source.args, source.kwargs), value_of)
+        return source.target(*arguments, **named)  # type: ignore[operator]
+
+    try:
+        with torch.no_grad():
+            value = value_of(node) if isinstance(node, Node) else None
+    except (LookupError, RuntimeError, TypeError):
+        return None
+    value = value.clone() if isinstance(value, Tensor) else None
+    return (
+        value if value is None or value.dim() < 3 or value.shape[0] == 1 else value[:1] if _is_spread(value) else None
+    )
+
+
+def _is_spread(value: Tensor) -> bool:
+    """Tell whether all pictures of a batch have the same."""
+    return bool((value == value[:1]).all())
+
+
 def _attribute(graph: GraphModule, node: Node) -> Any:
     value: Any = graph
     for part in str(node.target).split("."):

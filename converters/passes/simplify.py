@@ -10,6 +10,7 @@ from converters.passes.folding import drop_idle_, fold_constants_
 from converters.passes.in_place import without_in_place_
 from converters.passes.means import plane_means_
 from converters.passes.pixels import fold_normalisation_
+from converters.passes.projections import split_projections_
 from converters.passes.shapes import plain_moves_
 
 
@@ -30,6 +31,7 @@ def simplify_(graph: GraphModule) -> str:
     number_paddings_(graph)
     plain_arithmetic_(graph)
     fold_batch_norms_(graph)
+    split_projections_(graph)
     fold_scales_(graph)
     reason = fold_normalisation_(graph)
     spell_out_activations_(graph)
