@@ -220,7 +220,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 "agreement": found.agreement,
                 "size_bytes": path.stat().st_size,
                 "num_images": found.num_images,
-            }  # fmt: skip
+            }
         )
     return results
 

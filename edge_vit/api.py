@@ -131,19 +131,34 @@ def train_int8(name: str, data: "str | Path", weights: str, recipe: Recipe = QAT
 
 
 def quantize(
-    model: "FloatModel", pixels: "np.ndarray | None" = None, method: "RangeMethod" = "mse"
+    model: "FloatModel | nn.Module",
+    pixels: "np.ndarray | None" = None,
+    method: "RangeMethod" = "mse",
+    *,
+    mean: "tuple[float, float, float] | None" = None,
+    std: "tuple[float, float, float] | None" = None,
 ) -> "QuantizedModel":
-    """Make the int8 graph of a loaded model, which takes pixels (1, R, R, 3), float, 0 to 255.
+    """Make the int8 graph of a model, which takes pixels (1, R, R, 3), float, 0 to 255.
 
     Args:
+        model: As `load` gives it, or a classifier of your own in eval mode, from normalised images (B, 3, R, R) to
+            logits.
         pixels: Pictures to choose ranges from, (N, R, R, 3), uint8; None where the weights carry ranges.
         method: How a range is chosen: "mse", "percentile" or "min_max".
+        mean, std: Of a network of your own, what its images are normalised with; None for ImageNet's.
 
     Raises:
-        ValueError: If ranges are neither stored nor can be chosen.
+        ValueError: If ranges are neither stored nor can be chosen, or the network cannot be exported.
     """
+    from torch import nn
+
+    from edge_vit.quantization.own_float import from_module
     from edge_vit.quantization.pipeline import build_quantized, pixel_batches
 
+    if isinstance(model, nn.Module):
+        if pixels is None:
+            raise ValueError("a network of your own carries no ranges; give pixels, uint8 (N, H, W, 3)")
+        model = from_module(model, (pixels.shape[1], pixels.shape[2]), mean, std)
     return build_quantized(model, None if pixels is None else pixel_batches(pixels), method)
 
 

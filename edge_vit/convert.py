@@ -25,6 +25,7 @@ from edge_vit.deployment.request import (
 )
 from edge_vit.deployment.targets import ALL, backends_of, target_names
 from edge_vit.models.names import size_of
+from edge_vit.models.own_flags import add_own_arguments
 from edge_vit.models.sources import CHOICES
 from edge_vit.quantization.processors import PROCESSORS, explanation
 
@@ -119,28 +120,6 @@ class _Npu(argparse.Action):
 
 def _batch(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
-
-
-def colors(text: str) -> tuple[float, float, float]:
-    """Return three numbers for "0.485,0.456,0.406", and three times one for "0.5"."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 3):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give one number, or three as in 0.485,0.456,0.406")
-    red, green, blue = values * 3 if len(values) == 1 else values
-    return red, green, blue
-
-
-def add_own_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what a network of the user's own may be said to take."""
-    group = parser.add_argument_group("of a network of your own", "In place of what its function says of its pictures.")
-    for name, default in (("mean", "0.485,0.456,0.406"), ("std", "0.229,0.224,0.225")):
-        group.add_argument(
-            f"--{name}", type=colors, metavar="R,G,B", help=f"of colors in 0 to 1 that it was trained with ({default})"
-        )
-    group.add_argument("--crop", type=float, metavar="SHARE", help="of the resized picture, its centre, is taken (1)")
 
 
 def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_vit.models.own_flags import add_own_arguments
 from edge_vit.training.config import (
     DEFAULT_RESOLUTION,
     FINE_TUNING_RECIPE,
@@ -40,14 +41,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m edge_vit.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", help="variant, e.g. levit_128s (python -m edge_vit.models lists all)")
+    parser.add_argument(
+        "model", help="variant, e.g. levit_128s (python -m edge_vit.models lists all), or FILE.py:function"
+    )
     parser.add_argument(
         "--data", type=Path, required=True,
         help="folder with train/ and val/, or with one sub-folder a class, or a .csv or .jsonl list of path and label",
     )  # fmt: skip
     parser.add_argument(
         "--weights", metavar="SOURCE",
-        help="start from: imagenet (published), embedded, hf:ORG/NAME, or a path; other classes get a new classifier",
+        help="start from: imagenet (published), embedded, hf:ORG/NAME, or a path; other classes get a new classifier; "
+        "auto: what the function of a network of your own gives",
     )  # fmt: skip
     parser.add_argument("--output-dir", type=Path, help="state, log, checkpoints; default runs/MODEL_RESOLUTION[_qat]")
     parser.add_argument("--qat", action="store_true", help="learn to survive int8; needs --weights")
@@ -63,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_recipe_arguments(parser)
     parser.add_argument("--drop-path", type=float, help="stochastic depth; default: the variant's own")
     _add_teacher_arguments(parser)
+    add_own_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-workers", type=int, default=1, help="data loading processes (1)")
     parser.add_argument("--threads", type=int, help="CPU threads of the model; default: torch's choice")

@@ -1,4 +1,4 @@
-"""One linear layer whose outputs are divided, as one layer for each part: queries, keys and values with ranges of their own.
+"""A linear layer whose outputs are divided, as one layer a part: queries, keys and values with ranges of their own.
 
 Which rows belong to which part is not read off the operators between: places are sent through them, so that any way of
 writing it is found, heads first or last, interleaved or not.

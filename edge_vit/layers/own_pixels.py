@@ -24,6 +24,17 @@ class OwnPixels(nn.Module):
         return logits_of(self.model(pixels.permute(0, 3, 1, 2) * self.factor + self.shift))
 
 
+class LogitsOnly(nn.Module):
+    """Give the logits alone of a network that gives more; as a module it is that network."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return logits_of(self.net(x))
+
+
 def logits_of(output: object) -> Tensor:
     """Return the logits of what a network gives.
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from calibration.preprocess import Preprocess
 
 DEFAULT_RESOLUTION = 224
-_KEYS = ("module", "classes", "mean", "std", "resolution", "crop_pct", "interpolation")
+_SAID = ("resolution", "mean", "std", "crop_pct", "interpolation")
+_KEYS = ("module", "classes", *_SAID)
 Color = tuple[float, float, float]
 
 
@@ -110,7 +111,7 @@ def find_own_weights(
     choice: str,
     *,
     is_int8: bool,
-    has_calibration: bool,
+    has_calibration: bool = False,
     takes_raw: bool = False,
     may_lack_ranges: bool = False,
 ) -> WeightsSource:
@@ -173,8 +174,9 @@ def load_network(
         checkpoint = source.float_source.checkpoint
         assert checkpoint is not None
         _load_strictly_(module, checkpoint.tensors, source.float_source.label)
-        if (side := source.metadata.get("resolution")) and own.resolution is None:
-            own = replace(own, resolution=side if isinstance(side, int) else tuple(side))
+        own = replace(
+            own, **{key: source.metadata[key] for key in _SAID if key in source.metadata and _lacks(own, key)}
+        )
     module.eval()
     preprocess = _preprocess(own, said)
     count = _count_logits(own, module, preprocess)
@@ -184,6 +186,15 @@ def load_network(
             f"{own.source} gives {count} logits, but there are {len(named)} classes; let the function take num_classes"
         )
     return LoadedNetwork(module=module, preprocess=preprocess, classes=named)
+
+
+def pictures_of(preprocess: "Preprocess") -> dict[str, Any]:
+    """Return what a checkpoint's metadata says of a network's pictures, so that nobody says it again."""
+    return {key: getattr(preprocess, key) for key in _SAID if key != "resolution"}
+
+
+def _lacks(own: OwnNetwork, key: str) -> bool:
+    return getattr(own, key) is None
 
 
 def digest(module: "nn.Module") -> str:
@@ -220,7 +231,7 @@ def _preprocess(own: OwnNetwork, said: Mapping[str, Any]) -> "Preprocess":
     from calibration.preprocess import Preprocess
 
     known: dict[str, Any] = {"resolution": DEFAULT_RESOLUTION}
-    for key in ("resolution", "mean", "std", "crop_pct", "interpolation"):
+    for key in _SAID:
         value = getattr(own, key)
         value = said.get(key) if value is None else value
         if value is not None:

@@ -151,7 +151,7 @@ def ranges_of(plan: Plan, whole: Plan, ranges: Mapping[str, QParams]) -> dict[st
 
 def constant_qparams(graph_module: GraphModule, node: object, smallest_scale: float = 0.0) -> QParams:
     """Return the grid of a constant operand, symmetric by its largest value."""
-    largest = float(get_tensor(graph_module, node).abs().max())
+    largest = float(get_tensor(graph_module, node).detach().abs().max())
     return QParams(scale=max(max(largest, 1e-6) / 127.0, smallest_scale), zero_point=0)
 
 

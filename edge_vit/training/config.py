@@ -141,7 +141,9 @@ class TrainConfig:
         drop_path: None for the variant's own.
         threads: None for torch's choice.
         prolong: Whether a run in `output_dir` may have been started with fewer epochs.
-        weights: "imagenet", "embedded", "hf:ORG/NAME" or a path; None for random weights.
+        weights: "imagenet", "embedded", "hf:ORG/NAME" or a path; None for random weights. Of a network of the user's
+            own "auto" or a path; None for what its function gives, too.
+        mean, std, crop: Of a network of the user's own, what its pictures are; None for what its function says.
         val_share: Of one folder or list, the share to judge by; None for a tenth.
         select_share: Share of the training pictures to choose the epoch by; 0 takes the last epoch.
         patience: Epochs without a better one after which the run ends; None for all epochs.
@@ -160,6 +162,9 @@ class TrainConfig:
     resolution: int | None = None
     drop_path: float | None = None
     weights: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    crop: float | None = None
     val_share: float | None = None
     select_share: float = 0.1
     patience: int | None = None

@@ -175,12 +175,13 @@ class LoadedData:
 
 
 def load_data(
-    splits: Splits, resolution: int, batch_size: int, min_scale: float, seed: int, num_workers: int,
+    splits: Splits, preprocess: Preprocess, batch_size: int, min_scale: float, seed: int, num_workers: int,
     is_kept: bool, place: Place, is_balanced: bool = False,
 ) -> LoadedData:  # fmt: skip
     """Read every picture once, leave out those that cannot be read, and say which.
 
     Args:
+        preprocess: How a picture is shown to be judged; square. Of one to learn from a crop has the same size.
         batch_size: At most; fewer where the pictures do not fill one, which is said.
         is_kept: Hold decoded pictures in memory: 3 * side * side bytes each, and no decoding in every epoch.
         is_balanced: Draw from every class as often.
@@ -189,7 +190,7 @@ def load_data(
         ValueError: If a class has no readable picture, or there are too few to learn from.
     """
     threads = max(2, num_workers)
-    decoder = Decoder(resolution=resolution)
+    decoder = Decoder(resolution=preprocess.size[0])
     # Where pictures are kept, every process needs all of them; else each reads its share of them once.
     decoded: list[Tensor] | None = [] if is_kept else None
     indices = range(len(splits.train)) if is_kept else place.share(len(splits.train))
@@ -198,22 +199,21 @@ def load_data(
     if fitting < batch_size and place.is_main:
         print(f"batches of {fitting}, not {batch_size}: there are {len(train)} pictures to learn from", file=sys.stderr)
     dataset = TrainImages(train, decoder, min_scale, seed, decoded)
-    select = _load_judged(splits.select, resolution, threads, is_kept, place, may_lose_classes=True)
-    val = _load_judged(splits.val, resolution, threads, is_kept, place)
+    select = _load_judged(splits.select, preprocess, threads, is_kept, place, may_lose_classes=True)
+    val = _load_judged(splits.val, preprocess, threads, is_kept, place)
     return LoadedData(train=TrainingData(dataset, place, fitting, num_workers, is_balanced), select=select, val=val)
 
 
 def _load_judged(
-    images: ImageSet, resolution: int, threads: int, is_kept: bool, place: Place, may_lose_classes: bool = False
+    images: ImageSet, preprocess: Preprocess, threads: int, is_kept: bool, place: Place, may_lose_classes: bool = False
 ) -> Judged:
     """Read this process's share of some pictures once."""
-    preprocess = Preprocess(resolution=resolution)
     kept: list[np.ndarray] | None = [] if is_kept else None
     share = place.share(len(images))
     faults = _read(images, share, lambda path: load_pixels(path, preprocess), threads, kept)
     readable = _without_unreadable(images, faults, place, False, may_lose_classes)
     own = without(images.take(share), (share.index(index) for index, _ in faults))
-    pixels = None if kept is None else np.asarray(kept, np.uint8).reshape(-1, resolution, resolution, 3)
+    pixels = None if kept is None else np.asarray(kept, np.uint8).reshape(-1, *preprocess.size, 3)
     return Judged(images=own, pixels=pixels, num_images=len(readable))
 
 

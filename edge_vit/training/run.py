@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.lists import write_list
-from edge_vit.models.names import check_name, check_resolution
+from calibration.preprocess import Preprocess
+from edge_vit.models.names import check_resolution
+from edge_vit.models.own import OwnNetwork, check_network, find_network, find_own_weights
 from edge_vit.models.sources import WeightsSource, find_weights
 from edge_vit.models.user_code import names_function
 from edge_vit.quantization.processors import CPU, find_processor
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from edge_vit.models.own import LoadedNetwork
     from edge_vit.training.augment import BatchAugment
     from edge_vit.training.data import Judged, LoadedData
     from edge_vit.training.loop import Run, Score
@@ -41,20 +44,41 @@ def run(config: TrainConfig) -> TrainResult:
         ImportError: If TensorBoard is asked for and missing.
         RuntimeError: If the loss is not finite, a file cannot be written, or a picture is gone.
     """
-    check_name(config.model)
+    check_network(config.model, config.resolution, mean=config.mean, std=config.std, crop=config.crop)
     place = find_place()
     splits = list_splits(config.data, val_share=config.val_share, select_share=config.select_share, seed=config.seed)
     fitting_batch(len(splits.train), config.recipe.batch_size, place.num_processes)
     if config.tensorboard:
         check_tensorboard()
     _check_teacher(config.teacher)
+    own = find_network(config.model, config.resolution, mean=config.mean, std=config.std, crop=config.crop)
+    if own is not None:
+        return _run_own(config, own, place, splits)
     source = _find_source(config)
     resolution = source.resolution_for(config.model, config.resolution) if source is not None else config.resolution
     resolution = resolution or DEFAULT_RESOLUTION
     check_resolution(config.model, resolution)
     folder = config.output_dir or Path("runs") / f"{config.model}_{resolution}{_kind(config)}"
     with claimed(folder):
-        return _run(config, place, splits, source, resolution, folder)
+        return _run(config, place, splits, source, Preprocess(resolution=resolution), folder)
+
+
+def _run_own(config: TrainConfig, own: OwnNetwork, place: Place, splits: Splits) -> TrainResult:
+    """Train a network of the user's own, as `run`."""
+    from edge_vit.models.own import load_network
+
+    source = None if config.weights is None else find_own_weights(own, config.weights, is_int8=False)
+    network = load_network(own, source, splits.classes)
+    height, width = network.preprocess.size
+    if height != width:
+        raise ValueError(
+            f"{own.name} takes {height} x {width} pixels; train at a square --resolution, and convert at another"
+        )
+    if config.drop_path is not None:
+        raise ValueError("--drop-path is for our variants; set it in the function that makes your network")
+    folder = config.output_dir or Path("runs") / f"{own.name}_{height}{_kind(config)}"
+    with claimed(folder):
+        return _run(config, place, splits, source, network.preprocess, folder, own, network)
 
 
 def _kind(config: TrainConfig) -> str:
@@ -81,15 +105,17 @@ def _find_source(config: TrainConfig) -> WeightsSource | None:
 
 
 def _run(
-    config: TrainConfig, place: Place, splits: Splits, source: WeightsSource | None, resolution: int, folder: Path
-) -> TrainResult:
+    config: TrainConfig, place: Place, splits: Splits, source: WeightsSource | None, preprocess: Preprocess,
+    folder: Path, own: OwnNetwork | None = None, network: "LoadedNetwork | None" = None,
+) -> TrainResult:  # fmt: skip
+    resolution = preprocess.size[0]
     import torch
 
     from edge_vit.training import loop
     from edge_vit.training.data import load_data
     from edge_vit.training.groups import make_optimizer
     from edge_vit.training.new_heads import fit_heads_
-    from edge_vit.training.students import float_student, qat_student
+    from edge_vit.training.students import float_student, own_student, qat_student
     from edge_vit.training.teachers import load_teacher
 
     # Before any thread pool starts, so that its threads inherit it. Moving averages decay into denormal numbers, on
@@ -104,10 +130,12 @@ def _run(
     bf16 = use_bf16(config.precision, device)
     if place.is_main:
         _announce(config, splits, folder)
-    teacher = load_teacher(config.teacher, splits, device, bf16) if config.teacher is not None else None
+    teacher = None
+    if config.teacher is not None:
+        teacher = load_teacher(config.teacher, splits, device, bf16, preprocess.mean, preprocess.std)
     join(place, device)
     data = load_data(
-        splits, resolution, recipe.batch_size, recipe.augment.min_scale, config.seed, config.num_workers,
+        splits, preprocess, recipe.batch_size, recipe.augment.min_scale, config.seed, config.num_workers,
         config.keep_decoded, place, config.balanced,
     )  # fmt: skip
     num_val_images = data.val.num_images
@@ -115,9 +143,11 @@ def _run(
     if config.qat:
         assert source is not None
         student = qat_student(
-            config.model, resolution, splits, data.train.images, source, folder, num_val_images, place,
-            find_processor(config.processor),
+            config.model if own is None else own.name, resolution, splits, data.train.images, source, folder,
+            num_val_images, place, find_processor(config.processor), own,
         )  # fmt: skip
+    elif own is not None and network is not None:
+        student = own_student(own, network, splits.classes, source, folder, num_val_images, place)
     else:
         student = float_student(
             config.model, resolution, splits.classes, source, config.drop_path, folder, num_val_images, place
@@ -126,7 +156,7 @@ def _run(
         fit_heads_(student.model, data.train.images, resolution, max(2, config.num_workers))
     model = student.model.to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    augment, score, evaluate = _judges(config, data, resolution, device, bf16)
+    augment, score, evaluate = _judges(config, data, preprocess, device, bf16)
     curves = Curves(folder, config.tensorboard and place.is_main)
     run = loop.Run(
         recipe=recipe, distill_weight=config.distill_weight, temperature=config.temperature,
@@ -156,18 +186,17 @@ def _run(
 
 
 def _judges(
-    config: TrainConfig, data: "LoadedData", resolution: int, device: "torch.device", bf16: bool
+    config: TrainConfig, data: "LoadedData", preprocess: Preprocess, device: "torch.device", bf16: bool
 ) -> "tuple[BatchAugment, Callable[[nn.Module], Score | None], Callable[[nn.Module], float]]":
     """Return how training pictures are varied, what an epoch is chosen by, and what it is judged by."""
-    from calibration.preprocess import IMAGENET_MEAN, IMAGENET_STD
     from edge_vit.training.augment import BatchAugment
     from edge_vit.training.loop import Score
     from edge_vit.training.validation import judge, pixel_batches
 
-    augment = BatchAugment(config.recipe.augment, IMAGENET_MEAN, IMAGENET_STD)
+    augment = BatchAugment(config.recipe.augment, preprocess.mean, preprocess.std)
 
     def sums(module: "nn.Module", pictures: "Judged") -> tuple[int, float]:
-        batches = pixel_batches(pictures.images, resolution, pictures.pixels, max(2, config.num_workers))
+        batches = pixel_batches(pictures.images, preprocess, pictures.pixels, max(2, config.num_workers))
         return judge(module, batches, augment.normalise, device, bf16)
 
     def score(module: "nn.Module") -> "Score | None":

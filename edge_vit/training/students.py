@@ -14,12 +14,15 @@ from torch import nn
 from calibration.dataset import BatchLoader, ImageSet, choose
 from calibration.preprocess import Preprocess
 from edge_vit.layers.drop_path import DropPath
+from edge_vit.layers.own_pixels import LogitsOnly
 from edge_vit.models import create_model
 from edge_vit.models.checkpoint_io import write_checkpoint
+from edge_vit.models.own import LoadedNetwork, OwnNetwork, pictures_of
 from edge_vit.models.sources import WeightsSource
 from edge_vit.models.weights import LoadReport, compact, load_backbone
 from edge_vit.quantization.checkpoint import quantized_weight_names, save_quantized
 from edge_vit.quantization.graph import export_graph
+from edge_vit.quantization.own_float import build_own
 from edge_vit.quantization.pipeline import build_float, pixel_batches
 from edge_vit.quantization.plan import make_plan
 from edge_vit.quantization.processors import CPU, Processor
@@ -101,15 +104,40 @@ def _start_lines(name: str, source: WeightsSource, report: LoadReport, num_class
     return lines
 
 
+def own_student(
+    own: OwnNetwork, network: LoadedNetwork, classes: Sequence[dict[str, str]], source: WeightsSource | None,
+    folder: Path, num_val_images: int, place: Place,
+) -> Student:  # fmt: skip
+    """Let a network of the user's own learn, from what its function gives or what was loaded into it."""
+    if place.is_main:
+        print(f"weights: {own.source if source is None else source.label}", file=sys.stderr)
+    model = LogitsOnly(network.module)
+    if place.num_processes > 1:
+        share_batch_norms_(model)
+    checkpoint = folder / f"{own.name}_float.safetensors"
+    resolution = network.preprocess.size[0]
+
+    def save(module: nn.Module, top1: float, is_start: bool) -> None:
+        net = module.net
+        assert isinstance(net, nn.Module)
+        metadata = _metadata(own.name, resolution, classes, top1, num_val_images) | {"form": "training"}
+        metadata |= {"network": own.source, **pictures_of(network.preprocess)}
+        with written(checkpoint):
+            write_checkpoint(checkpoint, net.state_dict(), metadata)
+
+    return Student(model=model, checkpoint=checkpoint, save=save)
+
+
 def qat_student(
     name: str, resolution: int, splits: Splits, train: ImageSet, source: WeightsSource, folder: Path,
-    num_val_images: int, place: Place, processor: Processor = CPU,
+    num_val_images: int, place: Place, processor: Processor = CPU, own: OwnNetwork | None = None,
 ) -> Student:  # fmt: skip
     """Calibrate a float checkpoint, and make its deploy form learn with fake quantization from there.
 
     Args:
         train: Readable training pictures; some of them choose where the ranges start.
         processor: Where the file is to run: what it computes in integers is so in training.
+        own: The network where it is none of our variants; `name` is then its.
 
     Raises:
         ValueError: If the checkpoint does not fit the variant, the resolution or the classes.
@@ -117,7 +145,10 @@ def qat_student(
     # Both files of one model name the same classes: those that the float checkpoint has, where it names any.
     classes = source.metadata.get("classes") or splits.classes
     check_same_classes(splits, classes, source.label)
-    float_model = build_float(name, source, resolution)
+    if own is None:
+        float_model = build_float(name, source, resolution)
+    else:
+        float_model, _ = build_own(own, source, classes=classes)
     if len(float_model.classes) != len(classes):
         check_same_classes(splits, float_model.classes, source.label)
     example = torch.zeros(2, resolution, resolution, 3)
@@ -133,11 +164,16 @@ def qat_student(
     float_copy = folder / f"{name}_float.safetensors"
 
     def save(module: nn.Module, top1: float, is_start: bool) -> None:
-        if source.path is not None and source.path.resolve() != float_copy.resolve():
-            with written(float_copy):
-                shutil.copyfile(source.path, float_copy)
         precision = "int8_ptq" if is_start else "int8_qat"
         metadata = _metadata(name, resolution, classes, top1, num_val_images) | {"precision": precision}
+        metadata |= {} if own is None else {"network": own.source, **pictures_of(preprocess)}
+        if source.path is None:  # what the user's function gave
+            with written(float_copy):
+                floats = metadata | {"form": "training"}
+                write_checkpoint(float_copy, float_model.module.model.state_dict(), floats)  # type: ignore
+        elif source.path.resolve() != float_copy.resolve():
+            with written(float_copy):
+                shutil.copyfile(source.path, float_copy)
         with written(checkpoint):
             metadata |= {"float_file": float_copy.name, "processor": processor.name}
             save_quantized(checkpoint, module.weights(), module.ranges(), quantized, metadata)

@@ -48,10 +48,18 @@ class Teacher:
     resolution: int | None = None
 
 
-def load_teacher(source: str, splits: Splits, device: torch.device, use_bf16: bool) -> Callable[[Tensor], Tensor]:
+def load_teacher(
+    source: str,
+    splits: Splits,
+    device: torch.device,
+    use_bf16: bool,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Callable[[Tensor], Tensor]:
     """Return what a teacher says to normalised images (B, 3, R, R): logits (B, classes of the data).
 
     Args:
+        mean, std: With which the student's images are normalised.
         source: A checkpoint of this project, a converted file with its manifest, a .pt2 program with `INFO_FILE` in it,
             or package.module:function, which returns a `Teacher` or a dict of its attributes.
 
@@ -66,8 +74,8 @@ def load_teacher(source: str, splits: Splits, device: torch.device, use_bf16: bo
         module.to(device)
         if not isinstance(module, GraphModule):  # an exported program refuses, and needs none
             module.eval()
-    shown = (teacher.mean, teacher.std, IMAGENET_MEAN, IMAGENET_STD)
-    mean, std, own_mean, own_std = (
+    shown = (teacher.mean, teacher.std, mean, std)
+    its_mean, its_std, own_mean, own_std = (
         torch.tensor([float(value) for value in values], device=device).view(1, 3, 1, 1) for values in shown
     )
 
@@ -78,7 +86,7 @@ def load_teacher(source: str, splits: Splits, device: torch.device, use_bf16: bo
         if x.shape[-1] != side:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=side < x.shape[-1])
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
-            output = module((images - mean) / std)
+            output = module((images - its_mean) / its_std)
         return getattr(output, "logits", output).float()  # type: ignore[no-any-return]
 
     _try(answer, source, len(known), teacher.resolution or 64, device)

@@ -16,7 +16,7 @@ BATCH_SIZE = 100
 
 
 def pixel_batches(
-    images: ImageSet, resolution: int, pixels: np.ndarray | None, threads: int
+    images: ImageSet, preprocess: Preprocess, pixels: np.ndarray | None, threads: int
 ) -> Iterator[tuple[Any, Any]]:
     """Yield prepared pictures, uint8 (B, R, R, 3), and their labels, int64 (B,).
 
@@ -33,7 +33,7 @@ def pixel_batches(
         return
     if not len(images):
         return
-    loader = BatchLoader(images, Preprocess(resolution=resolution), batch_size=BATCH_SIZE, threads=threads)
+    loader = BatchLoader(images, preprocess, batch_size=BATCH_SIZE, threads=threads)
     for batch in loader:
         yield batch.pixels, batch.labels
     if loader.skipped:

@@ -28,6 +28,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_int8_from_pictures_and_its_accuracy(folder, capsys):
     made = ["--resolution", "32", "--int8", "--calib", str(folder / "pictures"), "--output-dir", str(folder / "out")]
     assert convert.main([f"{folder}/net.py:small", "--target", "tflite", "--calib-images", "8", *made]) == 0

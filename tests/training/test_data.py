@@ -9,6 +9,7 @@ import torch
 
 from calibration.dataset import ImageSet
 from calibration.paths import PathList
+from calibration.preprocess import Preprocess
 from edge_vit.training.data import Decoder, EpochSampler, TrainImages, balanced_order, load_data
 from edge_vit.training.folders import list_splits
 from edge_vit.training.processes import Place
@@ -69,7 +70,9 @@ def test_views_depend_on_seed_epoch_and_picture(pictures):
 
 
 def test_batches_come_epoch_by_epoch(pictures):
-    loaded = load_data(list_splits(pictures, select_share=0.1), 32, 12, 0.25, 0, 0, False, Place()).train
+    loaded = load_data(
+        list_splits(pictures, select_share=0.1), Preprocess(resolution=32), 12, 0.25, 0, 0, False, Place()
+    ).train
     assert loaded.steps == 2, "32 pictures in batches of 12; the rest is left out"
     first, again, second = (list(loaded.batches(epoch)) for epoch in (0, 0, 1))
     assert [batch[0].shape for batch in first] == [(12, 3, 32, 32)] * 2

@@ -44,7 +44,9 @@ def expected(data):
 
 
 def load(data, *, is_kept=False, resolution=RESOLUTION, batch_size=2, place=None):
-    return load_data(list_splits(data), resolution, batch_size, 1.0, 0, 0, is_kept, place or Place())
+    return load_data(
+        list_splits(data), Preprocess(resolution=resolution), batch_size, 1.0, 0, 0, is_kept, place or Place()
+    )
 
 
 def test_the_table_is_long_and_its_pictures_differ(expected):
@@ -68,7 +70,7 @@ def test_validation_reads_what_classify_reads(data, expected, is_kept):
     loaded = load(data, is_kept=is_kept)
     names = [path.name for path in loaded.val.images.paths]
     assert sorted(names) == sorted(expected)
-    batches = list(pixel_batches(loaded.val.images, RESOLUTION, loaded.val.pixels, 2))
+    batches = list(pixel_batches(loaded.val.images, Preprocess(resolution=RESOLUTION), loaded.val.pixels, 2))
     for name, pixels in zip(names, np.concatenate([pixels for pixels, _ in batches]), strict=True):
         np.testing.assert_array_equal(pixels, expected[name], err_msg=name)
     assert np.concatenate([labels for _, labels in batches]).tolist() == [0] * (len(expected) - 2) + [1, 1]
@@ -150,7 +152,7 @@ def test_fewer_readable_pictures_than_a_batch_are_one_batch(tmp_path, capsys):
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_picture_that_goes_away_is_one_line(pictures, tmp_path, num_workers):
     root = shutil.copytree(pictures, tmp_path / "data")
-    loaded = load_data(list_splits(root), RESOLUTION, 8, 1.0, 0, num_workers, False, Place())
+    loaded = load_data(list_splits(root), Preprocess(resolution=RESOLUTION), 8, 1.0, 0, num_workers, False, Place())
     (root / "train" / "red" / "3.png").unlink()
     (root / "val" / "blue" / "1.png").write_bytes(b"damaged")
     with pytest.raises(
@@ -160,7 +162,7 @@ def test_a_picture_that_goes_away_is_one_line(pictures, tmp_path, num_workers):
     with pytest.raises(
         RuntimeError, match=r"^a picture that could be read before no longer can: .*blue/1\.png: not a r"
     ):
-        list(pixel_batches(loaded.val.images, RESOLUTION, loaded.val.pixels, 2))
+        list(pixel_batches(loaded.val.images, Preprocess(resolution=RESOLUTION), loaded.val.pixels, 2))
 
 
 def test_processes_share_the_validation_pictures(pictures):
