@@ -73,6 +73,20 @@ def test_the_record_is_imported(record, tmp_path):
     assert (group.accelerator, group.phones, group.worst_phone) == ("GPU, rest on CPU", 1, "Test Phone")
 
 
+def test_two_models_in_one_shared_file_are_imported(record, tmp_path):
+    import json
+
+    from edge_vit.devices import imported
+
+    first = record([], turns_us=TURNS, runs=60)
+    others = [[us / 2 + 40 * i for us in turn] for i, turn in enumerate(TURNS)]
+    second = record([], turns_us=TURNS, others_us=others, runs=60) | {"model_sha256": "f" * 64, "model": "b.pte"}
+    (tmp_path / "edge_vit.json").write_text(json.dumps([first, second]))
+    plains, failures = imported.read(tmp_path)
+    assert not failures and [one["ratio"] is None for one in plains] == [True, False]
+    assert "b.pte" in results.table(plains)
+
+
 def test_a_broken_off_run_is_partial(record):
     made = record(latencies(30), runs=50)
     assert not made["is_complete"] and made["failure"]["kind"] == "interrupted"
