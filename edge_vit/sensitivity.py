@@ -43,7 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m edge_vit.sensitivity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", metavar="MODEL", help="variant; `python -m edge_vit.models` lists all")
+    parser.add_argument(
+        "model", metavar="MODEL", help="variant, or FILE.py:function; `python -m edge_vit.models` lists all"
+    )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR",
         help="pictures to measure on: one sub-folder a class, a list, or a flat folder",

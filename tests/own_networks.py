@@ -87,3 +87,19 @@ class Answering(nn.Module):
 
 def answering() -> nn.Module:
     return Answering()
+
+
+class Odd(nn.Module):
+    """It computes what no runtime here computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.special.i0(self.conv(x))
+        return self.head(x.mean((2, 3)))
+
+
+def odd() -> nn.Module:
+    return Odd()

@@ -15,6 +15,7 @@ from edge_vit.deployment.request import BUDGET, ConvertConfig, ConvertedSet, Con
 from edge_vit.deployment.sizes import check_size
 from edge_vit.deployment.targets import ALL, check_installed
 from edge_vit.models.own import OwnNetwork, find_own_weights
+from edge_vit.models.user_code import file_of
 from edge_vit.quantization.packages import check_torchao
 from edge_vit.quantization.processors import CPU, find_processor
 
@@ -109,6 +110,7 @@ def _prepare(
     from edge_vit.deployment.steps import make_lowerable, quantize
     from edge_vit.quantization.own_float import build_own
     from edge_vit.quantization.pipeline import build_float, num_constants
+    from edge_vit.quantization.user_lines import float_lines
 
     name = config.model if own is None else own.name
     say(f"{name}: {source.label}")
@@ -138,6 +140,9 @@ def _prepare(
             batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,
             keep_float=() if budget is None else budget.operators,
         )  # fmt: skip
+        if own is not None:
+            for line in float_lines(quantized.plan.float_nodes, file_of(own.source)):
+                say(line)
         if budget is not None:
             quantized.summary[BUDGET] = budget.record
     return make_lowerable(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from edge_vit.deployment.checks import choose_weights, list_pictures
 from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES
 from edge_vit.models.limits import Resolution
-from edge_vit.models.names import check_name, check_resolution
+from edge_vit.models.own import check_network, find_network, find_own_weights
 
 if TYPE_CHECKING:
     from calibration.dataset import ImageSet
@@ -41,9 +41,7 @@ class SensitivityConfig:
     resolution: Resolution | None = None
 
     def __post_init__(self) -> None:
-        check_name(self.model)
-        if self.resolution is not None:
-            check_resolution(self.model, self.resolution)
+        check_network(self.model, self.resolution, mean=None, std=None, crop=None)
         for name in ("images", "calib_images"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -83,20 +81,26 @@ def run(config: SensitivityConfig, say: Say = lambda line: None) -> SensitivityR
     Raises:
         ValueError: If model, weights or pictures do not fit; the message says what to do.
     """
-    source = choose_weights(
-        config.model, config.weights, is_int8=True, has_calibration=config.calib is not None,
-        resolution=config.resolution, takes_raw=config.raw_weights,
-    )  # fmt: skip
+    own = find_network(config.model, config.resolution)
+    asked = {"is_int8": True, "has_calibration": config.calib is not None, "takes_raw": config.raw_weights}
+    if own is not None:
+        source = find_own_weights(own, config.weights, **asked)
+    else:
+        source = choose_weights(config.model, config.weights, resolution=config.resolution, **asked)
     calib, data = list_pictures(config.calib, "train"), list_pictures(config.data, "val")
     assert data is not None
     # From here on torch is loaded: what is wrong with a request has been said.
     from calibration.dataset import BatchLoader, choose, skipped_lines
     from edge_vit.deployment.pictures import choose_pictures, pictures_of
+    from edge_vit.quantization.own_float import build_own
     from edge_vit.quantization.pipeline import build_float, pixel_batches, prepare_int8
     from edge_vit.quantization.sensitivity import measure_layers
     from edge_vit.quantization.simulate import Simulation
 
-    float_model = build_float(config.model, source, config.resolution)
+    if own is not None:
+        float_model, source = build_own(own, source)
+    else:
+        float_model = build_float(config.model, source, config.resolution)
     for note in float_model.notes:
         say(note)
     images = choose(labelled(data, config.data, float_model), config.num_images)

@@ -25,9 +25,11 @@ from edge_vit.deployment.pictures import Pictures, calibration_warnings
 from edge_vit.deployment.targets import TARGETS, Io, Output, Precision, Request
 from edge_vit.deployment.verify import check_outputs, check_probabilities
 from edge_vit.models.sources import WeightsSource
+from edge_vit.models.user_code import file_of
 from edge_vit.quantization.own_float import float_graph
 from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_outputs
 from edge_vit.quantization.processors import CPU, Processor
+from edge_vit.quantization.user_lines import blamed
 
 Say = Callable[[str], None]
 OutputKind = Literal["logits", "probabilities", "features"]
@@ -199,7 +201,13 @@ def convert_one(
         io=io,
     )
     inputs = (torch.zeros(model.batch, *model.float_model.preprocess.size, 3),)
-    result = converter.convert(model.graph, inputs, path, options=spec.options(request))
+    own = model.float_model.own
+    try:
+        result = converter.convert(model.graph, inputs, path, options=spec.options(request))
+    except ValueError as e:
+        if own is not None and (place := blamed(model.graph, str(e), file_of(own.source))):
+            raise ValueError(f"{e}{place}") from e
+        raise
     draft = _draft(model, result, backend, command)
     manifests.save(draft, path)
     say(f"verifying on {model.pictures.description}")

@@ -85,7 +85,10 @@ def errors_of(text: str, what: str) -> Iterator[None]:
     try:
         yield
     except _ERRORS as e:
-        raise ValueError(f"{text} {what}: {type(e).__name__}: {_first_line(e)}{_where(e, file_of(text))}") from e
+        told = f"{text} {what}: {type(e).__name__}: {_first_line(e)}{_where(e, file_of(text))}"
+        if "data-dependent" in told:
+            told += "; it decides by a picture's values: decide by shapes, or write torch.where"
+        raise ValueError(told) from e
 
 
 def _find(text: str) -> Callable[[], Any]:

@@ -56,7 +56,8 @@ def test_int8_from_pictures_and_its_accuracy(folder, capsys):
         ([f"{FILE}:small", "--target", "tflite", "--weights", "imagenet"], "is for variants"),
         ([f"{FILE}:small", "--target", "tflite", "--int8"], "--calib"),
         (["levit_128s", "--target", "tflite", "--mean", "0.5"], "--mean is for a network of your own"),
-        ([f"{FILE}:deciding", "--target", "tflite"], "own_networks.py line"),
+        ([f"{FILE}:deciding", "--target", "tflite"], "decide by shapes, or write torch.where"),
+        ([f"{FILE}:odd", "--target", "tflite", "--resolution", "32"], "special_i0 is at own_networks.py line"),
         ([f"{FILE}:small", "--target", "tflite", "--resolution", "32", "--crop", "0"], "crop_pct 0.0 is not allowed"),
     ],
 )
