@@ -1,11 +1,11 @@
-"""Which range of an activation the integers should cover: a streaming histogram and three ways to choose from it."""
+"""Which range of an activation the integers should cover: a streaming histogram and four ways to choose from it."""
 
 import math
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-RangeMethod = Literal["min_max", "percentile", "mse"]
+RangeMethod = Literal["min_max", "percentile", "mse", "entropy"]
 RANGE_METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
 
 # A range this narrow holds nothing but zeros for every practical purpose; its scale must still not be zero.
@@ -109,6 +109,8 @@ class RangeObserver:
             raise ValueError(f"range method '{method}' is unknown; choose from {', '.join(RANGE_METHODS)}")
         if method == "mse":
             return self.mse(symmetric=symmetric, num_bits=num_bits)
+        if method == "entropy":
+            return self.entropy(symmetric=symmetric, num_bits=num_bits)
         return self.min_max() if method == "min_max" else self.percentile()
 
     def min_max(self) -> tuple[float, float]:
@@ -162,6 +164,41 @@ class RangeObserver:
                 still = np.full_like(tried, chosen[1 - end])
                 chosen = best(still, tried) if end else best(tried, still)
         return chosen
+
+    def entropy(self, *, symmetric: bool = False, num_bits: int = 8) -> tuple[float, float]:
+        """Return the range whose integers tell most of the distribution: least Kullback-Leibler divergence.
+
+        One end is shrunk, then the other; of a symmetric range both. What a range clips counts at its ends; what an
+        integer stands for is spread over the bins that it covers (S. Migacz, 8-bit inference with TensorRT, 2017).
+        """
+        low, high = self.min_max()
+        low, high = min(low, 0.0), max(high, 0.0)
+        fractions = np.arange(1, _CANDIDATES + 1) / _CANDIDATES
+        if symmetric:
+            largest = max(-low, high)
+            ends = [(-largest * f, largest * f) for f in fractions]
+            return min(ends, key=lambda pair: self._divergence(pair, True, num_bits))
+        first = min(((low, high * f) for f in fractions), key=lambda pair: self._divergence(pair, False, num_bits))
+        ends = [(low * f, first[1]) for f in fractions]
+        return min(ends, key=lambda pair: self._divergence(pair, False, num_bits))
+
+    def _divergence(self, ends: tuple[float, float], symmetric: bool, num_bits: int) -> float:
+        """Return how much of the distribution the integers of a range do not tell; infinite where they tell nothing."""
+        used = np.flatnonzero(self._counts)
+        values = np.clip((self._first + used + 0.5) * 2.0**self._exponent, self.low, self.high)
+        counts = self._counts[used].astype(np.float64)
+        inside = (values >= ends[0]) & (values <= ends[1])
+        if not inside.any():
+            return math.inf
+        scale, zero_point = scale_zero_point(*ends, symmetric=symmetric, num_bits=num_bits)
+        shown = counts[inside]
+        integers = np.round(values[inside] / float(scale)).astype(np.int64) + int(zero_point)
+        cells = integers - integers.min()
+        told = (np.bincount(cells, shown) / np.maximum(np.bincount(cells), 1))[cells]
+        shown[0] += counts[values < ends[0]].sum()
+        shown[-1] += counts[values > ends[1]].sum()
+        p, q = shown / shown.sum(), told / told.sum()
+        return float((p * np.log(p / q)).sum())
 
     def _widen(self) -> None:
         """Make the bins reach from `low` to `high`, merging neighbours until they fit into `num_bins`."""

@@ -12,6 +12,7 @@ READERS = {
     ".tflite": "converters.tflite.network:read",
     ".pte": "converters.executorch.network:read",
     ".mlpackage": "converters.coreml.network:read",
+    ".onnx": "converters.onnx.network:read",
 }
 
 

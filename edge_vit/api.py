@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from calibration.ranges import RangeMethod
     from edge_vit.findings.serve import Server
-    from edge_vit.quantization.pipeline import FloatModel, QuantizedModel
+    from edge_vit.quantization.pipeline import CalibrationMethod, FloatModel, QuantizedModel
 
 __all__ = [
     "AccuracyConfig", "ClassifyConfig", "ConvertConfig", "Recipe", "ReportRequest", "SensitivityConfig", "TrainConfig",
@@ -133,7 +132,7 @@ def train_int8(name: str, data: "str | Path", weights: str, recipe: Recipe = QAT
 def quantize(
     model: "FloatModel | nn.Module",
     pixels: "np.ndarray | None" = None,
-    method: "RangeMethod" = "mse",
+    method: "CalibrationMethod" = "mse",
     *,
     mean: "tuple[float, float, float] | None" = None,
     std: "tuple[float, float, float] | None" = None,
@@ -144,7 +143,7 @@ def quantize(
         model: As `load` gives it, or a classifier of your own in eval mode, from normalised images (B, 3, R, R) to
             logits.
         pixels: Pictures to choose ranges from, (N, R, R, 3), uint8; None where the weights carry ranges.
-        method: How a range is chosen: "mse", "percentile" or "min_max".
+        method: How a range is chosen: "mse", "percentile", "min_max", "entropy", or "best", which corrects biases too.
         mean, std: Of a network of your own, what its images are normalised with; None for ImageNet's.
 
     Raises:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from converters.tflite.chips import explanation as chips_explained
 from edge_vit.deployment.request import (
     BUDGET,
+    CALIBRATION_METHODS,
     FREE,
     NUM_CALIBRATION_PICTURES,
     NUM_COMPARED_PICTURES,
@@ -129,7 +130,10 @@ def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
         "--calib-images", type=int, default=NUM_CALIBRATION_PICTURES, metavar="N", help="how many (%(default)s)"
     )
     group.add_argument(
-        "--calib-method", choices=("mse", "percentile", "min_max"), default="mse", help="how a range is chosen (mse)"
+        "--calib-method",
+        choices=CALIBRATION_METHODS,
+        default="mse",
+        help="how a range is chosen (mse); best: each by what it does to the logits, and corrected biases",
     )
     group.add_argument(
         "--data", type=Path, metavar="DIR",

@@ -37,6 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--bench", action="append", type=Path, default=[], metavar="RECORDS",
         help="what bench_arm --json printed, or its --results folder; may be given several times",
     )  # fmt: skip
+    parser.add_argument(
+        "--sensitivity", action="append", type=Path, default=[], metavar="FILE",
+        help="what sensitivity --json printed; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="DIR", help="measure accuracy on this folder or list of pictures")
     parser.add_argument("--limit", type=int, metavar="N", help="use N pictures, balanced over the classes")
     parser.add_argument(
@@ -72,7 +76,7 @@ def _answer(argv: Sequence[str] | None) -> "Answer":
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = vars(build_parser().parse_args(words))
     as_json, is_served, port = (arguments.pop(name) for name in ("json", "serve", "port"))
-    for name in ("artefacts", "bench"):
+    for name in ("artefacts", "bench", "sensitivity"):
         arguments[name] = tuple(arguments[name])
     command = shlex.join(["python", "-m", "edge_vit.report", *words])
     line = ProgressLine()

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES
+from edge_vit.deployment.request import CALIBRATION_METHODS, NUM_CALIBRATION_PICTURES
 from edge_vit.deployment.sensitivity import NUM_PICTURES, NUM_PICTURES_OF_A_FILE, SensitivityConfig
 from edge_vit.models.names import size_of
 from edge_vit.models.sources import CHOICES
@@ -66,7 +66,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--calib-images", type=int, default=NUM_CALIBRATION_PICTURES, metavar="N", help="how many (%(default)s)"
     )
     parser.add_argument(
-        "--calib-method", choices=("mse", "percentile", "min_max"), default="mse", help="how a range is chosen (mse)"
+        "--calib-method",
+        choices=CALIBRATION_METHODS,
+        default="mse",
+        help="how a range is chosen (mse); best: each by what it does to the logits, and corrected biases",
     )
     parser.add_argument("--resolution", metavar="R|HxW", help="input side in pixels, or both; default: as trained")
     parser.add_argument("--all", action="store_true", help=f"show every layer, not the first {_SHOWN}")

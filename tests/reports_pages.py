@@ -41,7 +41,27 @@ def write(folder: Path) -> dict[str, Path]:
             picture.save(folder / "data" / name / f"{start + i}.png")
     bench = folder / "bench.json"
     bench.write_text(json.dumps([*latencies(shifted), *counts(shifted)]))
-    return {"float": float_, "shifted": shifted, "data": folder / "data", "bench": bench}
+    sensitivity = folder / "sensitivity.json"
+    sensitivity.write_text(json.dumps(layers(manifest)))
+    return {"float": float_, "shifted": shifted, "data": folder / "data", "bench": bench, "sensitivity": sensitivity}
+
+
+def layers(manifest: manifests.Manifest) -> dict:
+    """Return what `sensitivity --json` would say of two layers, one of which is exact."""
+    measured = {"num_images": 4, "float_loss": 0.5, "int8_loss": 0.6, "float_top1": 75.0, "int8_top1": 75.0}
+    layer = {
+        "operators": ["model.stem.0.conv2d.0"], "own_db": 20.0, "loss_alone": 0.1, "loss_without": -0.1, "low": -6.5,
+        "high": 6.2, "seen_low": -7.0, "seen_high": 6.0, "clipped": 0.01, "outliers": 1, "channels": 8,
+    }  # fmt: skip
+    found = [
+        layer | {"name": "model.stem.0.conv2d.0", "logits_db": 12.5},
+        layer | {"name": "model.head.linear.0", "logits_db": None, "outliers": None, "channels": None},
+    ]
+    return {
+        "model": manifest.model, "precision": "int8_ptq", "weights": manifest.weights.source,
+        "data": "4 pictures of val/", "loss": "labels",
+        "measured": measured | {"agreement": 1.0, "logits_db": 12.0, "layers": found},
+    }  # fmt: skip
 
 
 def latencies(model: Path) -> list[dict]:

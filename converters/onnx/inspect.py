@@ -49,7 +49,7 @@ def inspect(path: Path) -> Inspection:
     for node in graph.nodes:
         if node.op_type in _NOT_COUNTED or graph.is_constant(node.output[0]) or not graph.is_number(node.output[0]):
             continue
-        precision = "int8" if is_int8(graph, node) else "fp16" if _reads_half(graph, node) else "float32"
+        precision = "int8" if is_int8(graph, node) else "fp16" if reads_half(graph, node) else "float32"
         by = counts.setdefault(node.op_type, {})
         by[precision] = by.get(precision, 0) + 1
         if precision != "int8":
@@ -79,5 +79,6 @@ def is_int8(graph: OnnxGraph, node: Any) -> bool:
     return bool(readers) and all(reader.op_type == QUANTIZE for reader in readers)
 
 
-def _reads_half(graph: OnnxGraph, node: Any) -> bool:
+def reads_half(graph: OnnxGraph, node: Any) -> bool:
+    """Tell whether an operator reads a constant that is stored in half precision."""
     return any(graph.maker(name) == "Cast" and graph.is_constant(name) for name in node.input)

@@ -9,14 +9,20 @@ import numpy as np
 import torch
 
 from calibration.dataset import BatchLoader, ImageSet, choose, skipped_lines
-from calibration.ranges import RangeMethod
 from edge_vit.deployment.pictures import Pictures, pictures_of
 from edge_vit.deployment.sensitivity import BATCH, labelled
 from edge_vit.evaluation.paired import PairedSums
 from edge_vit.quantization.budget import rank, search
 from edge_vit.quantization.costs import CPU
 from edge_vit.quantization.graph import export_graph
-from edge_vit.quantization.pipeline import FloatModel, Int8Graph, pixel_batches, prepare_int8, run_pixels
+from edge_vit.quantization.pipeline import (
+    CalibrationMethod,
+    FloatModel,
+    Int8Graph,
+    pixel_batches,
+    prepare_int8,
+    run_pixels,
+)
 from edge_vit.quantization.plan import make_plan
 from edge_vit.quantization.simulate import Simulation
 
@@ -38,7 +44,7 @@ class Budget:
 def meet_budget(
     float_model: FloatModel,
     calibration: Pictures | None,
-    method: RangeMethod,
+    method: CalibrationMethod,
     data: ImageSet,
     folder: Path,
     *,

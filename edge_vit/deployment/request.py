@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from converters.tflite.chips import find_chips
 from edge_vit.deployment.sizes import LARGE_VARIANTS, check_size
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NUM_CALIBRATION_PICTURES = 128
 NUM_COMPARED_PICTURES = 2000
 BUDGET = "budget"  # in a manifest's account of the quantization: how --max-drop was met
+CalibrationMethod = Literal["mse", "percentile", "min_max", "entropy", "best"]
+CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 FREE = "free"  # batch: any number of pictures
 
 
@@ -41,7 +43,7 @@ class ConvertConfig:
     labels: Path | None = None
     calib: Path | None = None
     calib_images: int = NUM_CALIBRATION_PICTURES
-    calib_method: Literal["mse", "percentile", "min_max"] = "mse"
+    calib_method: CalibrationMethod = "mse"
     data: Path | None = None
     data_images: int = NUM_COMPARED_PICTURES
     max_drop: float | None = None

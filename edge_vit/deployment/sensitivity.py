@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge_vit.deployment.checks import choose_weights, list_pictures
-from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES
+from edge_vit.deployment.request import NUM_CALIBRATION_PICTURES, CalibrationMethod
 from edge_vit.models.limits import Resolution
 from edge_vit.models.own import check_network, find_network, find_own_weights
 
@@ -37,7 +37,7 @@ class SensitivityConfig:
     raw_weights: bool = False
     calib: Path | None = None
     calib_images: int = NUM_CALIBRATION_PICTURES
-    calib_method: Literal["mse", "percentile", "min_max"] = "mse"
+    calib_method: CalibrationMethod = "mse"
     resolution: Resolution | None = None
 
     def __post_init__(self) -> None:

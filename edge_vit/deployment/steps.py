@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from calibration.preprocess import Preprocess
-from calibration.ranges import RangeMethod
 from converters import manifest as manifests
 from converters.artefact import open_artefact, run_maps
 from converters.card import ModelCard
@@ -27,7 +26,14 @@ from edge_vit.deployment.verify import check_outputs, check_probabilities
 from edge_vit.models.sources import WeightsSource
 from edge_vit.models.user_code import file_of
 from edge_vit.quantization.own_float import float_graph
-from edge_vit.quantization.pipeline import FloatModel, QuantizedModel, build_quantized, pixel_batches, run_outputs
+from edge_vit.quantization.pipeline import (
+    CalibrationMethod,
+    FloatModel,
+    QuantizedModel,
+    build_quantized,
+    pixel_batches,
+    run_outputs,
+)
 from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.user_lines import blamed
 
@@ -86,7 +92,7 @@ class Converted:
 def quantize(
     float_model: FloatModel,
     calibration: Pictures | None,
-    method: RangeMethod,
+    method: CalibrationMethod,
     say: Say,
     *,
     batch: int = 1,

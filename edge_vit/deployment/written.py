@@ -92,11 +92,16 @@ def rebuild(manifest: "Manifest", folder: Path) -> "Int8Graph":
     from calibration.preprocess import Preprocess
     from edge_vit.evaluation.comparison import find_reference
     from edge_vit.models.sources import recorded_weights
-    from edge_vit.quantization.pipeline import KEPT_FLOAT, build_float, prepare_int8
+    from edge_vit.quantization.pipeline import BEST, KEPT_FLOAT, build_float, prepare_int8
     from edge_vit.quantization.plan import QParams
     from edge_vit.quantization.processors import find_processor
 
     facts = manifest.quantization
+    if BEST in facts:
+        raise ValueError(
+            f"{manifest.file.name} was made with --calib-method best, whose biases it alone holds; its graph cannot be "
+            "made again to compare with"
+        )
     source = find_reference(manifest, folder)
     if manifest.precision != "int8_ptq":  # else the float weights were rounded
         source = recorded_weights(facts["ranges_from"], folder)

@@ -43,6 +43,7 @@ class Checked:
     networks: "tuple[list[NetworkOperator], ...]"
     comparisons: "Mapping[str, Prepared]"
     records: "Records"
+    sensitivity: Sequence[dict[str, Any]] = ()
 
 
 def check(request: ReportRequest) -> Checked:
@@ -54,9 +55,11 @@ def check(request: ReportRequest) -> Checked:
     """
     from converters.network import read_network
     from edge_vit.evaluation import comparison
+    from edge_vit.findings import sensitivity
     from edge_vit.findings.records import load_records
 
     manifests = tuple(load_for(path) for path in request.artefacts)
+    sensitive = sensitivity.load(request.sensitivity)
     records = load_records(request.bench, [manifest.file.sha256 for manifest in manifests])
     comparisons = {
         path.name: comparison.prepare(_accuracy_config(request, path))
@@ -64,7 +67,10 @@ def check(request: ReportRequest) -> Checked:
         if request.data is not None and not manifest.features
     }
     networks = tuple(read_network(path) for path in request.artefacts)
-    return Checked(request=request, manifests=manifests, networks=networks, comparisons=comparisons, records=records)
+    return Checked(
+        request=request, manifests=manifests, networks=networks, comparisons=comparisons, records=records,
+        sensitivity=sensitive,
+    )  # fmt: skip
 
 
 def gather(checked: Checked, progress: Progress) -> Findings:
@@ -78,6 +84,7 @@ def gather(checked: Checked, progress: Progress) -> Findings:
         ImportError: If a runtime is missing; the message names the extra.
     """
     from edge_vit.devices.results import notes
+    from edge_vit.findings import sensitivity
     from edge_vit.findings.agreement import agreement
     from edge_vit.findings.measured import measure
 
@@ -88,7 +95,11 @@ def gather(checked: Checked, progress: Progress) -> Findings:
         if path.name in checked.comparisons:
             measured[path.name] = measure(checked.comparisons[path.name], functools.partial(progress, path.name))
         records = checked.records.of(manifest.file.sha256)
-        artefacts.append(_artefact(path, manifest, network, records, measured.get(path.name)))
+        found = sensitivity.of(manifest, checked.sensitivity)
+        artefacts.append(_artefact(path, manifest, network, records, measured.get(path.name)) | {"sensitivity": found})
+        if found is None and "int8" in manifest.precision:
+            why = "no --sensitivity" if not request.sensitivity else "no result about its network in --sensitivity"
+            left_out.add("sensitivity by layer", f"{why}: sensitivity --json measures it", path.name)
         if not artefacts[-1]["ranges"]:
             reason = "its manifest holds none" if "int8" in manifest.precision else "a float file has none"
             left_out.add("ranges of activations", reason, path.name)

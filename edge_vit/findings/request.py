@@ -13,6 +13,7 @@ class ReportRequest:
 
     Attributes:
         bench: Files or folders of records that bench_arm left.
+        sensitivity: Files that hold what `sensitivity --json` printed.
         data: Pictures by class to measure accuracy on; None measures none.
         limit: Take so many pictures, balanced over the classes.
         float_artefact: Compare with this file; None for the torch model of each manifest's weights.
@@ -22,6 +23,7 @@ class ReportRequest:
 
     artefacts: tuple[Path, ...]
     bench: tuple[Path, ...] = ()
+    sensitivity: tuple[Path, ...] = ()
     data: Path | None = None
     limit: int | None = None
     float_artefact: Path | None = None

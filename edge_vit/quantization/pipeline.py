@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,7 +30,9 @@ from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
 
+CalibrationMethod = RangeMethod | Literal["best"]
 _HEAD = "model.head."  # of a classifier's graph
+BEST = "best"  # there: what `--calib-method best` chose
 KEPT_FLOAT = "kept_float"  # in a manifest's account of the quantization: operators left in float on purpose
 
 
@@ -153,7 +155,7 @@ class Int8Graph:
 def prepare_int8(
     float_model: FloatModel,
     batches: Iterable[Tensor] | None,
-    method: RangeMethod = "mse",
+    method: CalibrationMethod = "mse",
     batch: int = 1,
     *,
     is_free_batch: bool = False,
@@ -200,15 +202,19 @@ def prepare_int8(
             )
         summary |= {"ranges_from": float_model.weights}
         if missing and batches is not None:
-            ranges = calibrate(graph, plan, batches, method) | ranges
+            ranges = calibrate(graph, plan, batches, "mse" if method == "best" else method) | ranges
             summary |= {"ranges_calibrated": missing}
     elif known_ranges is not None:
         ranges, precision = {}, "int8_ptq"
         summary |= {"ranges_from": "an earlier calibration"}
     else:
         assert batches is not None
-        ranges, precision = calibrate(graph, plan, batches, method), "int8_ptq"
+        precision = "int8_ptq"
         summary |= {"ranges_from": f"calibration, {method}"}
+        if method == "best":
+            ranges = _calibrate_best_(graph, float_model, batches, processor, summary)
+        else:
+            ranges = calibrate(graph, plan, batches, method)
     if keep_float:
         whole, plan = plan, make_plan(graph, processor=processor, keep_float=keep_float)
         ranges = ranges_of(plan, whole, ranges) if known_ranges is None else ranges
@@ -224,6 +230,27 @@ def prepare_int8(
         graph=graph, plan=plan, ranges=dict(ranges), unrounded=unrounded, precision=precision, summary=summary,
         processor=processor,
     )  # fmt: skip
+
+
+def _calibrate_best_(
+    graph: GraphModule,
+    float_model: FloatModel,
+    batches: Iterable[Tensor],
+    processor: Processor,
+    summary: dict[str, Any],
+) -> dict[str, QParams]:
+    """Return the ranges of `find_best`, correct the graph's biases by its, and note both in `summary`."""
+    from edge_vit.quantization.best import find_best  # which simulates what is made here
+
+    found = find_best(float_model, torch.cat(list(batches)).numpy().astype(np.uint8), processor)
+    parameters = dict(graph.named_parameters())
+    with torch.no_grad():
+        for name, delta in found.biases.items():
+            parameters[name].add_(delta)
+    summary[BEST] = {
+        "ranges_by": found.methods, "biases_corrected": len(found.biases), "held_back_db": found.noise_db
+    }  # fmt: skip
+    return found.ranges
 
 
 def leave_float(made: Int8Graph, operators: Collection[str]) -> Int8Graph:
@@ -246,7 +273,7 @@ def leave_float(made: Int8Graph, operators: Collection[str]) -> Int8Graph:
 def build_quantized(
     float_model: FloatModel,
     batches: Iterable[Tensor] | None,
-    method: RangeMethod = "mse",
+    method: CalibrationMethod = "mse",
     batch: int = 1,
     *,
     is_free_batch: bool = False,

@@ -23,6 +23,16 @@ def calibrate(
     Raises:
         ValueError: If there is no batch, or a value is not finite.
     """
+    observers = observe(graph_module, plan, batches)
+    return {
+        name: qparams_of(observer.range(method, symmetric=is_symmetric), is_symmetric)
+        for name, observer in observers.items()
+        for is_symmetric in [plan.groups[name].kind == "symmetric"]
+    }
+
+
+def observe(graph_module: GraphModule, plan: Plan, batches: Iterable[Tensor]) -> dict[str, RangeObserver]:
+    """Return what was seen of every group of the plan that is not fixed; arguments and errors as of `calibrate`."""
     observers = {name: RangeObserver() for name, group in plan.groups.items() if group.kind != "fixed"}
     recorder = _Recorder(graph_module, plan, observers)
     seen = 0
@@ -32,9 +42,7 @@ def calibrate(
             seen += 1
     if not seen:
         raise ValueError("no calibration input; give a folder with at least one readable image")
-    return {
-        name: _qparams(observer, method, plan.groups[name].kind == "symmetric") for name, observer in observers.items()
-    }
+    return observers
 
 
 class _Recorder(Interpreter):
@@ -53,7 +61,7 @@ class _Recorder(Interpreter):
         return value
 
 
-def _qparams(observer: RangeObserver, method: RangeMethod, symmetric: bool) -> QParams:
-    low, high = observer.range(method, symmetric=symmetric)
-    scale, zero_point = scale_zero_point(low, high, symmetric=symmetric)
+def qparams_of(ends: tuple[float, float], is_symmetric: bool) -> QParams:
+    """Return the grid that covers a range from its lowest to its highest value."""
+    scale, zero_point = scale_zero_point(*ends, symmetric=is_symmetric)
     return QParams(scale=float(scale), zero_point=int(zero_point))

@@ -6,7 +6,8 @@ the numbers are those of the qdq graph.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -97,7 +98,7 @@ class Simulation:
         """
         start = {} if known is None else {node: known[node] for node, place in self.order.items() if place < since}
         chosen = [layer for layer in self.layers if layer.name in in_int8]
-        runner = _Runner(self, chosen, given or {})
+        runner = Runner(self, chosen, given or {})
         if only == "operators":
             runner.grid_of = {}
         elif only == "values":
@@ -105,6 +106,10 @@ class Simulation:
         with torch.no_grad():
             runner.run(pixels, initial_env=start)
         return {**runner.env, **runner.computed}
+
+    def regrid_(self, grids: Mapping[str, QParams]) -> None:
+        """Give layers other ranges."""
+        self.layers = tuple(replace(one, grid=grids.get(one.name, one.grid)) for one in self.layers)
 
     def scale_of(self, node: Node) -> float:
         """Return the scale of the range that a value lies on."""
@@ -126,10 +131,12 @@ class Simulation:
         return self._unrounded.get(self.plan.names[node], {}) if node in self.plan.names else {}
 
 
-class _Runner(Interpreter):
+class Runner(Interpreter):
     """Run the graph, rounding the entries of the chosen layers."""
 
-    def __init__(self, simulation: Simulation, chosen: Collection[Layer], given: Mapping[Node, Tensor]) -> None:
+    def __init__(
+        self, simulation: Simulation, chosen: Collection[Layer], given: Mapping[Node, Tensor] = MappingProxyType({})
+    ) -> None:
         super().__init__(simulation.graph, garbage_collect_values=False)
         self._given = given
         self.computed: Values = {}
@@ -143,15 +150,17 @@ class _Runner(Interpreter):
         values = {value for layer in chosen for value in simulation.values_of(layer)}
         self.int8 |= {n for n in simulation.order if is_attention_bias(n) and values & set(n.all_input_nodes)}
 
-    def run_node(self, n: Node) -> Any:
+    def compute(self, n: Node) -> Any:
+        """Return what a node gives before it is rounded."""
         constants = {} if n in self.int8 else self._simulation.float_constants(n)
-        if constants:
-            args, kwargs = self.fetch_args_kwargs_from_env(n)
-            swapped = tuple(constants.get(place, value) for place, value in enumerate(args))
-            value = n.target(*swapped, **kwargs)  # type: ignore[operator]
-        else:
-            value = super().run_node(n)
-        grid = self.grid_of.get(n)
+        if not constants:
+            return super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        swapped = tuple(constants.get(place, value) for place, value in enumerate(args))
+        return n.target(*swapped, **kwargs)  # type: ignore[operator]
+
+    def run_node(self, n: Node) -> Any:
+        value, grid = self.compute(n), self.grid_of.get(n)
         value = value if grid is None else rounded(value, grid)
         if n in self._given:
             self.computed[n] = value

@@ -185,6 +185,21 @@ def ranges(found: Sequence[Mapping[str, Any]]) -> str:
     return draw(_over(rows, layer, height=280), "Range of each quantized activation, from input to output")
 
 
+def sensitivity(layers: Sequence[Mapping[str, Any]], most: int = 20) -> str:
+    """Draw the layers that make most of the noise at the logits, each alone in int8."""
+    rows = [
+        {
+            "layer": layer["name"],
+            "share": 100 * layer["noise_share"],
+            "said": f"{layer['name']}: {100 * layer['noise_share']:.1f}% of the noise",
+        }
+        for layer in layers[:most]
+    ]
+    encoding = {"y": _names("layer", "-x"), "x": _quantity("share", "noise at the logits, % of all layers'")}
+    layer = [{"mark": {"type": "bar", "color": SERIES[0]}, "encoding": encoding | {"description": _SAID}}]
+    return draw(_over(rows, layer, height={"step": 18}), "Layers by the noise that they make in int8")
+
+
 def operators(counts: Mapping[str, Mapping[str, int]]) -> str:
     """Draw operators by type and precision."""
     rows: list[dict[str, Any]] = [

@@ -9,6 +9,7 @@ _FILES = {
                ("Python", "python", "tflite.py")),
     "executorch": (("Android (Kotlin)", "kotlin", "executorch.kt"), ("iOS (Swift)", "swift", "executorch.swift"),
                    ("Python", "python", "executorch.py")),
+    "onnx": (("Python", "python", "onnx.py"),),
     "coreml": (("iOS (Swift)", "swift", "coreml.swift"), ("Python", "python", "coreml.py")),
 }  # fmt: skip
 

@@ -113,6 +113,7 @@ def _artefact(artefact: Mapping[str, Any], key: str, environment: Any) -> dict[s
         if artefact["manifest"]["operators"]["counts"]
         else None,
         "ranges_chart": charts.ranges(artefact["ranges"]) if artefact["ranges"] else None,
+        "sensitivity_chart": charts.sensitivity(artefact["sensitivity"]["layers"]) if artefact["sensitivity"] else None,
         "instructions_chart": charts.instructions(artefact["instructions"]) if has_counts else None,
         "class_chart": charts.by_class(accuracy["classes"]) if accuracy and accuracy["confusion"] else None,
         "reliability_chart": charts.reliability(

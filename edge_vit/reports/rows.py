@@ -77,6 +77,17 @@ def range_row(found: Plain) -> list[str]:
     return [found["name"], *(f"{found[key]:.4g}" for key in ("low", "high", "scale")), str(found["zero_point"])]
 
 
+def layer_row(layer: Plain) -> list[str]:
+    """Return what int8 in one layer does, as `sensitivity` prints it."""
+    ratios = ["exact" if layer[key] is None else f"{layer[key]:.1f}" for key in ("logits_db", "own_db")]
+    outliers = "-" if layer["outliers"] is None else f"{layer['outliers']} of {layer['channels']}"
+    return [
+        layer["name"], f"{100 * layer['noise_share']:.1f}", *ratios, f"{layer['loss_alone']:+.4f}",
+        f"{layer['loss_without']:+.4f}", f"{layer['low']:.3g} to {layer['high']:.3g}",
+        f"{layer['seen_low']:.3g} to {layer['seen_high']:.3g}", f"{100 * layer['clipped']:.3f}", outliers,
+    ]  # fmt: skip
+
+
 def instruction_rows(record: Plain) -> list[list[str]]:
     """Return a record's operators by kernel, and what lies between them."""
     total = record["instructions"]
@@ -111,7 +122,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     **{
         row.__name__: row
         for row in (
-            accuracy_rows, class_row, pair_row, bin_rows, operator_row, count_row, slow_row, range_row,
+            accuracy_rows, class_row, pair_row, bin_rows, operator_row, count_row, slow_row, layer_row, range_row,
             instruction_rows, maps_row, agreement_row,
         )
     },

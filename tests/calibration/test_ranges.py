@@ -126,7 +126,9 @@ def test_bad_input_is_refused():
     observer = observed(SAMPLES["normal"])
     with pytest.raises(ValueError, match="percent 50 is not allowed"):
         observer.percentile(50)
-    with pytest.raises(ValueError, match="range method 'max' is unknown; choose from min_max, percentile, mse"):
+    with pytest.raises(
+        ValueError, match="range method 'max' is unknown; choose from min_max, percentile, mse, entropy"
+    ):
         observer.range("max")
     with pytest.raises(ValueError, match=r"range 2.0 to 1.0 is not allowed; give finite bounds"):
         scale_zero_point(2.0, 1.0)
@@ -138,3 +140,17 @@ def test_nothing_observed_from_an_empty_tensor():
     observer = RangeObserver()
     observer.observe(np.zeros((0, 3)))
     assert observer.count == 0
+
+
+def test_entropy_leaves_out_what_is_rare_and_far():
+    values = np.concatenate([np.random.default_rng(0).normal(0, 1, 100_000), [60.0]])
+    low, high = observed(values).entropy()
+    assert -6.0 < low < -1.0 and 2.0 < high < 20.0
+    assert observed(values).range("entropy") == (low, high)
+    assert observed(values).entropy(symmetric=True)[0] == -observed(values).entropy(symmetric=True)[1]
+
+
+def test_entropy_keeps_all_of_what_is_spread_evenly():
+    values = np.linspace(-1.0, 3.0, 50_000)
+    low, high = observed(values).entropy()
+    assert low == pytest.approx(-1.0, abs=0.05) and high == pytest.approx(3.0, abs=0.05)

@@ -34,7 +34,7 @@ class SmallNet(nn.Module):
         x = x + self.proj(self.act(torch.bmm(weights, self.value(x))))
         first, second = x.chunk(2, 2)
         x = torch.cat([second, first + 1], 2)
-        return self.head(x.view(1, 4, 4, 16).mean((1, 2)))
+        return self.head(x.view(-1, 4, 4, 16).mean((1, 2)))
 
 
 def pictures(count: int) -> np.ndarray:

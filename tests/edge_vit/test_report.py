@@ -30,6 +30,7 @@ def written(given):
     """The report of both files with everything, written once."""
     pytest.importorskip("vl_convert", reason="needs edge_vit[report]")
     words = [given["shifted"], given["float"], "--bench", given["bench"], "--data", given["data"]]
+    words += ["--sensitivity", given["sensitivity"]]
     words += ["--float", given["float"], "--output", given["data"].parent / "out/page.html"]
     assert report.main([str(word) for word in words]) == 0
     return given["data"].parent / "out"
@@ -81,6 +82,7 @@ def page(written):
 
 PARTS = (
     "what", "load", "accuracy", "confusion", "flips", "reliability", "network", "operators", "ranges", "instructions",
+    "sensitivity",
 )  # fmt: skip
 
 
@@ -146,6 +148,14 @@ def test_the_records_are_those_of_bench_arm(page, values, given):
     assert values["artefacts"][1]["network"]["cost_unit"] == "multiply-adds"
 
 
+def test_the_layers_are_those_of_sensitivity(page, values):
+    """The layer that makes all the noise is told so, an exact one as exact; a float file has none."""
+    first, second = values["artefacts"][0]["sensitivity"]["layers"]
+    assert (first["noise_share"], second["noise_share"]) == (1.0, 0.0)
+    assert values["artefacts"][1]["sensitivity"] is None
+    assert "measured on 4 pictures of val/" in page.text and "exact" in page.text and "1 of 8" in page.text
+
+
 def test_two_files_stand_side_by_side(page, values):
     (pair,) = values["agreement"]
     assert pair["int8_operators"] is None and pair["same_top1"] == {"num_images": 26, "same": 20}
@@ -208,7 +218,7 @@ def test_what_is_absent_is_left_out_and_said(given, tmp_path, capsys):
 def test_the_same_request_gives_the_same_bytes(written, given, tmp_path):
     request = ReportRequest(
         artefacts=(given["shifted"], given["float"]), bench=(given["bench"],), data=given["data"],
-        float_artefact=given["float"], output=tmp_path / "again.html",
+        sensitivity=(given["sensitivity"],), float_artefact=given["float"], output=tmp_path / "again.html",
         command=json.loads((written / "page.json").read_text())["command"],
     )  # fmt: skip
     made = api.report(request)
@@ -231,13 +241,16 @@ def test_the_same_request_gives_the_same_bytes(written, given, tmp_path):
         ("SHIFTED --float FLOAT", r"--float is about measuring accuracy and so needs --data"),
         ("SHIFTED --data gone", r"gone: no such folder"),
         ("SHIFTED --data DATA", r"written by hand"),
+        ("SHIFTED --sensitivity gone.json", r"cannot read gone\.json: No such file or directory"),
+        ("SHIFTED --sensitivity SHIFTED", r"shifted\.tflite: no JSON; give what sensitivity --json printed"),
+        ("SHIFTED --sensitivity BENCH", r"bench\.json: no layers; give what sensitivity --json printed, without"),
         ("SHIFTED --bench gone.json", r"gone\.json: no such file of records"),
         ("SHIFTED --bench SHIFTED", r"shifted\.tflite: no records; give what bench_arm --json printed"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_writes_nothing(words, said, given, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    places = {"SHIFTED": given["shifted"], "FLOAT": given["float"], "DATA": given["data"]}
+    places = {"SHIFTED": given["shifted"], "FLOAT": given["float"], "DATA": given["data"], "BENCH": given["bench"]}
     before = sorted(given["data"].parent.iterdir())
     assert report.main([str(places.get(word, word)) for word in words.split()]) == 2
     out, err = capsys.readouterr()

@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
+import small_network
 import torch
 
 from calibration.preprocess import Preprocess
@@ -47,12 +48,13 @@ def test_every_value_of_a_file_is_read_and_none_is_off(suffix, made, tmp_path):
     path, example = tmp_path / f"small{suffix}", (torch.zeros(1, *pictures.shape[1:]),)
     options = spec.options(Request(precision="int8"))
     result = importlib.import_module(spec.module).convert(quantized, example, path, options=options)
+    small_network.check(path)
     dtype = result.details.get("input_dtype", "uint8")
     operators, run = read_values(path)
     found = compare_written(simulation, quantized, operators, lambda picture: run(picture.astype(dtype)), pictures[:4])
     assert len(found.layers) == len(read_graph(quantized)) and not found.missing and not found.extra
     for layer in found.layers:
-        assert layer.steps <= 1 and layer.off < 0.05 and layer.graph_db > 30.0, layer
+        assert layer.steps <= 1 and layer.off < 0.15 and layer.graph_db > 30.0, layer
         assert layer.quantization_db > 15.0 and layer.float_db > 15.0, layer
 
 
