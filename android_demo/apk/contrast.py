@@ -24,14 +24,16 @@ def ratio(one: tuple[int, ...], other: tuple[int, ...]) -> float:
 
 
 def measure(image: Image.Image, written: Sequence[Written]) -> dict[str, float]:
-    """Return each text's contrast: its box's most frequent colour against the one that stands out most from it."""
+    """Return each text's contrast: its box's most frequent colour against the one that stands out most from it.
+
+    A line that the screen's edge cuts is left out: where only tips of letters show, their soft edges would be taken.
+    """
     found: dict[str, float] = {}
     for one in written:
         left, top, right, bottom = one.box
-        box = (max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
-        if box[2] <= box[0] or box[3] <= box[1]:
+        if left < 0 or top < 0 or right > image.width or bottom > image.height or right <= left or bottom <= top:
             continue
-        part = image.crop(box)
+        part = image.crop(one.box)
         colours: Counter = Counter({color: count for count, color in part.getcolors(1 << 20)})
         ground = colours.most_common(1)[0][0]
         found[one.text] = min(found.get(one.text, 21.0), max(ratio(ground, color) for color in colours))

@@ -150,6 +150,14 @@ def test_only_the_main_action_is_filled(states):
     assert [text for text, ground in buttons.items() if ground == accent] == ["Choose picture"]
 
 
+def test_a_line_that_the_edge_cuts_is_left_out(states):
+    """It scrolls; the tips of its letters are soft edges alone."""
+    painter = render_screens.render("taking_turns", states["taking_turns"], Device(language="de"))
+    cut = [one.text for one in painter.written if one.box[3] > painter.image.height]
+    found = contrast.measure(painter.image, painter.written)
+    assert cut == ["Kein anderes M\u2026"] and cut[0] not in found and min(found.values()) > 5
+
+
 def test_ratios_are_those_of_the_standard():
     assert contrast.ratio((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
     assert contrast.ratio((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)
