@@ -44,6 +44,7 @@ AARCH64 = {
 PNNX, MNN = "pnnx==20261020", "MNN==3.6.1"
 GUEST = Path(__file__).with_name("peers_guest.py")
 NUM_PICTURES = 32
+RUNNERS: dict[str, Any] = {"tflite": tflite, "pte": pte}
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 
 
@@ -281,15 +282,21 @@ class Counter:
             for requirement, platform in AARCH64.items()
         ]
 
+    def release(self, peer: Peer) -> str:
+        """Name a peer's runtime with its release."""
+        if peer.runtime in RUNNERS:
+            return RUNNERS[peer.runtime].prepare().runtime
+        package = peer.runtime.split("-")[0].casefold()
+        return next(name.replace("==", " ") for name in AARCH64 if name.casefold().startswith(package + "=="))
+
     def count(self, peer: Peer, path: Path, cpu: str, x: np.ndarray) -> tuple[int, np.ndarray]:
         """Return the instructions of one inference, and the logits.
 
         Raises:
             ValueError: If the runtime fails.
         """
-        if peer.runtime in ("tflite", "pte"):
-            module: Any = {"tflite": tflite, "pte": pte}[peer.runtime]
-            result = module.emulate(path, cpu, inputs=[x.tobytes()], runs=1)
+        if peer.runtime in RUNNERS:
+            result = RUNNERS[peer.runtime].emulate(path, cpu, inputs=[x.tobytes()], runs=1)
             return result.instructions, np.frombuffer(result.output, np.float32)
         with tempfile.TemporaryDirectory(prefix="edge_vit-peers-") as scratch:
             source, target = Path(scratch) / "x.npy", Path(scratch) / "y.npy"
@@ -320,6 +327,7 @@ def measure(arguments: argparse.Namespace) -> list[dict]:
             continue
         path = maker.folder / peer.file.format(arguments.model)
         record: dict[str, Any] = {"peer": peer.name, "file": path.name, "instructions": {}, "decibels": None}
+        record["runtime"] = counter.release(peer)
         try:
             if not path.exists():
                 print(f"making {path.name}", file=sys.stderr)
@@ -348,8 +356,8 @@ def table(records: Sequence[dict], cpus: Sequence[str]) -> str:
             cells.append(f"**{text}**" if count == least[cpu] else text)
         decibels = "-" if r["decibels"] is None else f"{r['decibels']:.0f} dB"
         lines.append(f"| {r['peer']} | {' | '.join(cells)} | {decibels} |")
-    versions = ", ".join([*AARCH64][1:]).replace("==", " ")
-    what = f"{report.WHAT_IT_IS} Millions, one thread. {tflite.prepare().runtime}, {pte.prepare().runtime}, {versions}."
+    runtimes = ", ".join(dict.fromkeys(r["runtime"] for r in records))
+    what = f"{report.WHAT_IT_IS} Millions, one thread. {runtimes}."
     failed = [f"{r['peer']}: {r['failed']}" for r in records if "failed" in r]
     return "\n".join([*lines, "", what, *failed])
 

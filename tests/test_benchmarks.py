@@ -52,12 +52,14 @@ def test_arm_counts(tmp_path):
     record = {
         "network": "levit_128s", "format": "tflite", "precision": "int8", "cpu": "cortex-a76",
         "instructions": 8_000_000, "between_operators": 500_000, "repeats_within": 0.0,
-        "runtime": "LiteRT 2.3.0", "qemu_version": "7.2",
+        "runtime": "LiteRT 2.3.0", "qemu_version": "7.2", "threads": 1, "instructions_per_run": [8_000_000] * 2,
         "operators": [{"kind": kind, "kernel": "k", "instructions": n} for kind, n in operators],
     }  # fmt: skip
     table = benchmark.table([record], before=[record | {"instructions": 9_000_000}])
     assert "| levit_128s | .tflite | int8 | 9.00 → 8.00 |" in table
     assert "| levit_128s .tflite int8 | 8.00 | 6.00 | 1.00 | 1.00 | 25.0% |" in table
+    shared = record | {"threads": 2, "instructions_per_run": [8_100_000, 8_300_000], "repeats_within": 0.02}
+    assert "| levit_128s .tflite | 8.00 | 8.10 to 8.30 | - |" in benchmark.table([record, shared])
     page = tmp_path / "arm.md"
     page.write_text(f"before\n{benchmark.BEGIN}\nold\n{benchmark.END}\nafter\n")
     for _ in range(2):
@@ -66,6 +68,43 @@ def test_arm_counts(tmp_path):
     page.write_text("no marks")
     with pytest.raises(ValueError, match="the tables go between one line"):
         benchmark.put_into(page, table)
+
+
+def test_peers():
+    benchmark = importlib.import_module("peers")
+    common = {"decibels": 26.4, "runtime": "LiteRT 2.3.0"}
+    records = [
+        common | {"peer": "ours", "instructions": {"cortex-a76": 34_700_000}},
+        common | {"peer": "theirs", "instructions": {"cortex-a76": 52_100_000}, "decibels": None},
+        common | {"peer": "broken", "instructions": {}, "decibels": None, "failed": "no such operator"},
+    ]
+    table = benchmark.table(records, ["cortex-a76"])
+    assert "| ours | **34.7** | 26 dB |" in table and "| theirs | 52.1 | - |" in table
+    assert "| broken | failed | - |" in table and table.endswith("broken: no such operator")
+
+
+def test_papers():
+    benchmark = importlib.import_module("papers")
+    records = [
+        {"network": name, "precision": precision, "instructions": {"cortex-a76": count}}
+        for ours, theirs, _ in benchmark.PAIRS
+        for name, count in ((ours, 100_000_000), (theirs, 490_000_000))
+        for precision in benchmark.PRECISIONS
+    ]
+    name, precision = "efficientnet_b2", "int8"
+    records = [r for r in records if (r["network"], r["precision"]) != (name, precision)]
+    records.append({"network": name, "precision": precision, "failed": "error: no"})
+    table = benchmark.table(records, ["cortex-a76"])
+    assert f"| levit_192 fp32, {name} fp32 | 100.0, 490.0: **4.90x** | 4.9x (65 to 13.2 images/s, Xeon)" in table
+    assert f"| levit_192 int8, {name} int8 | no file |  |" in table and f"{name} int8: error: no" in table
+    floats = benchmark.table([r for r in records if r["precision"] == "fp32"], ["cortex-a76"])
+    assert floats.count("x** |") == 3 and "int8" not in floats
+
+
+def test_arm_kernels():
+    benchmark = importlib.import_module("arm_kernels")
+    found = {"cortex-a53": [("ADD int8", 2.44, "instructions an element")], "cortex-a76": []}
+    assert "| ADD int8 | 2.4 | - | instructions an element |" in benchmark.table(found)
 
 
 def test_times_are_taken_with_this_machines_name(monkeypatch):

@@ -106,7 +106,7 @@ def emulate(
         cpu: One of CPUS.
         inputs: The bytes of the input tensor; seeded random ones by default.
         runs: Inferences after the first two, each of which is counted; the median is the result.
-        threads: Threads among which the runtime shares the work; all of them are counted.
+        threads: Threads among which the runtime shares the work; all are counted, see `emulation.tflite.emulate`.
         with_profile: Also attribute one more inference to the operators. The counts above do not include profiling.
         toolchain: What `prepare` returned; called when absent.
 

@@ -95,8 +95,8 @@ def emulate(
         cpu: One of CPUS.
         inputs: The bytes of each input tensor; seeded random ones by default.
         runs: Inferences after the first two, each of which is counted; the median is the result.
-        threads: Threads among which the runtime shares the work. All of them are counted, and what they do while they
-            wait is not.
+        threads: Threads among which the runtime shares the work. All of them are counted, and also what they do while
+            they wait for each other, so that such counts do not repeat.
         with_profile: Also attribute one more inference to the operators. The counts above do not include profiling.
         in_half: Let XNNPACK compute float operators in float16 (its flag FORCE_FP16), on a core that can.
         toolchain: What `prepare` returned; called when absent.

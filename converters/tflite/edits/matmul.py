@@ -33,13 +33,14 @@ def restore_matmuls_(model: EditedModel) -> None:
 def turn_right_sides_(model: EditedModel) -> None:
     """Let the TRANSPOSE before a product write its right side as (columns, depth), where it writes (depth, columns).
 
-    XNNPACK packs a computed right side anew at each inference: the first with vector instructions, the second value by
-    value. The product is the same. A RESHAPE between the two that only drops or adds leading ones goes along.
+    XNNPACK packs a computed right side anew at each inference, int8 of the first form with vector instructions, of the
+    second value by value (in float the second costs less). The product is the same. A RESHAPE between the two that only
+    drops or adds leading ones goes along.
     """
     makers = {int(index): op for op in model.graph.operators for index in op.outputs}
     reads = [int(index) for op in model.graph.operators for index in op.inputs] + [int(i) for i in model.graph.outputs]
     for op in model.graph.operators:
-        if model.kind(op) != "BATCH_MATMUL" or op.builtinOptions.adjY:
+        if model.kind(op) != "BATCH_MATMUL" or op.builtinOptions.adjY or model.dtype(int(op.inputs[1])) != "int8":
             continue
         chain = _moves_before(model, makers, reads, int(op.inputs[1]))
         if chain and _turn_(model, chain):

@@ -166,9 +166,9 @@ def test_a_right_side_that_others_read_stays(schema, read):
 def test_a_right_side_whose_axes_are_joined_stays(schema, read):
     options = schema.BatchMatMulOptionsT()
     tensors = {
-        "x": (1, 6, 2, 4), "order": np.array([0, 2, 1, 3], np.int32), "turned": (1, 2, 6, 4),
-        "shape": np.array([12, 4], np.int32), "v": (12, 4), "w": RNG.normal(size=(3, 12)).astype(np.float32),
-        "y": (3, 4),
+        "x": T((1, 6, 2, 4), "int8", GRID), "order": np.array([0, 2, 1, 3], np.int32),
+        "turned": T((1, 2, 6, 4), "int8", GRID), "shape": np.array([12, 4], np.int32), "v": T((12, 4), "int8", GRID),
+        "w": T(RNG.integers(-127, 128, (3, 12)).astype(np.int8), "int8", GRID), "y": T((3, 4), "int8", (0.1, 3)),
     }  # fmt: skip
     operators = [
         ("TRANSPOSE", ["x", "order"], ["turned"], None),

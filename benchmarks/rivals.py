@@ -1,0 +1,50 @@
+"""The networks that the papers compare theirs with, for `edge_vit.convert rivals.py:NAME`; random weights.
+
+EfficientNet-B2 and MobileNetV3-Large come from pytorchcv 0.0.74, fetched by name into the cache and installed nowhere,
+MobileViT-XXS from transformers, which litert-torch brings.
+"""
+
+import sys
+from typing import Any
+
+from converters.cache import cache_folder
+from edge_vit.devices import packages
+from edge_vit.models.weights import randomize_
+
+PYTORCHCV = "pytorchcv==0.0.74"
+
+
+def efficientnet_b2() -> dict[str, Any]:
+    """At 260 pixels, the size that it was made for."""
+    _find_pytorchcv()
+    from pytorchcv.models.efficientnet import efficientnet_b2
+
+    return _described(efficientnet_b2(in_size=(260, 260)), 260)
+
+
+def mobilenetv3_large() -> dict[str, Any]:
+    _find_pytorchcv()
+    from pytorchcv.models.mobilenetv3 import mobilenetv3_large_w1
+
+    return _described(mobilenetv3_large_w1(), 224)
+
+
+def mobilevit_xxs() -> dict[str, Any]:
+    """At 256 pixels; the sizes are those of the published model's configuration."""
+    from transformers import MobileViTConfig, MobileViTForImageClassification
+
+    config = MobileViTConfig(
+        hidden_sizes=[64, 80, 96], neck_hidden_sizes=[16, 16, 24, 48, 64, 80, 320], expand_ratio=2.0, num_labels=1000
+    )
+    return _described(MobileViTForImageClassification(config), 256)
+
+
+def _described(module: Any, resolution: int) -> dict[str, Any]:
+    randomize_(module)
+    return {"module": module.eval(), "resolution": resolution}
+
+
+def _find_pytorchcv() -> None:
+    folder = packages.fetch_wheel(cache_folder() / PYTORCHCV.replace("==", "-"), PYTORCHCV)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
