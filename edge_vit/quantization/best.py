@@ -2,8 +2,9 @@
 
 1. Each range in its turn is the one of several (lowest and highest value, least squared error, percentiles, entropy)
    that alone makes the least noise at the logits, on pictures held back from those that the candidates come from.
-2. Biases take up the mean that int8 adds to each output channel (bias correction, arXiv 1906.04721, section 4.2), layer
-   after layer, each with those before it corrected.
+2. Weights are rounded one input after the other, and those that follow take up what rounding did to the layer's output
+   on the pictures (GPTQ, arXiv 2210.17323), layer after layer, each on the inputs that it will have.
+3. Biases take up the mean that int8 adds to each output channel (bias correction, arXiv 1906.04721, section 4.2).
 
 A step that leaves more noise at the logits of the pictures held back is not taken. Cross-layer equalization (section
 4.1 there) and SmoothQuant (arXiv 2211.10438) have nothing to do here: between our layers stands a Hardswish, which does
@@ -11,9 +12,9 @@ not commute with a scale, and there is no layer norm whose scale could take one 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,12 +28,14 @@ from edge_vit.quantization.pipeline import FloatModel, pixel_batches, prepare_in
 from edge_vit.quantization.plan import GEMM_OPS, QParams, make_plan
 from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import observe, qparams_of
+from edge_vit.quantization.quantizer import WEIGHT_MAX
 from edge_vit.quantization.simulate import Runner, Simulation, Values
 
 NUM_HELD_BACK = 16  # pictures that steps are judged on
 NUM_TRIED_ON = 8  # of these, those that candidates are tried on, one layer at a time
 NUM_CORRECTED_ON = 32
 _BATCH = 8
+_DAMPING = 0.01  # of the mean of the inputs' second moments, as the paper has it
 _PERCENTILES = (99.9, 99.99, 99.999)
 
 
@@ -43,12 +46,14 @@ class Best:
     Attributes:
         ranges: By group.
         biases: What is added to the graph's parameters of these names.
+        weights: What takes the place of these parameters: numbers of their int8 grid.
         methods: How many ranges each candidate gave.
         noise_db: Signal to noise at the logits of the pictures held back, after each step.
     """
 
     ranges: dict[str, QParams]
     biases: dict[str, Tensor]
+    weights: dict[str, Tensor]
     methods: dict[str, int]
     noise_db: dict[str, float]
 
@@ -87,13 +92,19 @@ def find_best(float_model: FloatModel, pixels: np.ndarray, processor: Processor 
         chosen = dict.fromkeys(chosen, "mse")
         simulation.regrid_(usual)
     corrected_on = torch.from_numpy(seen[:NUM_CORRECTED_ON]).float()
-    biases = _correct_(simulation, corrected_on)
-    noise["biases"] = _db(simulation, judged, exact)
-    if noise["biases"] < max(noise["mse"], noise["range by range"]):
-        biases = {}
+    best_db = max(noise["mse"], noise["range by range"])
+    biases: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
+    for step, is_rounding in (("weights and biases", True), ("biases", False)):
+        correcting = _Correcting(simulation, corrected_on, is_rounding)
+        noise[step] = _db(simulation, judged, exact)
+        if noise[step] > best_db:
+            biases, weights, best_db = correcting.biases(), correcting.weights(), noise[step]
+        correcting.undo_()
     return Best(
         ranges={name: candidates[name][method] for name, method in chosen.items()},
         biases=biases,
+        weights=weights,
         methods=dict(Counter(chosen.values())),
         noise_db={step: round(decibels, 2) for step, decibels in noise.items()},
     )
@@ -132,41 +143,115 @@ def _choose(simulation: Simulation, images: Tensor, candidates: Mapping[str, Map
     return chosen
 
 
-def _correct_(simulation: Simulation, images: Tensor) -> dict[str, Tensor]:
-    """Correct the biases of the simulation's graph; return what was added, by the parameters' names."""
-    exact = simulation.run(images, ())
-    runner = _Correcting(simulation, exact)
-    with torch.no_grad():
-        runner.run(images)
-        for node, delta in runner.deltas.items():
-            get_tensor(simulation.graph, node.args[2]).add_(delta)
-    return {str(node.args[2].target): delta for node, delta in runner.deltas.items()}  # type: ignore[union-attr]
-
-
 class _Correcting(Runner):
-    """Run all layers in int8; shift what each convolution and linear layer gives to the mean that it has in float."""
+    """Run all layers in int8; shift what each convolution and linear layer gives to the mean that it has in float.
 
-    def __init__(self, simulation: Simulation, exact: Values) -> None:
+    Args:
+        images: Pictures to correct on, (B, H, W, 3), float.
+        is_rounding: Choose how weights are rounded, too.
+    """
+
+    def __init__(self, simulation: Simulation, images: Tensor, is_rounding: bool) -> None:
         super().__init__(simulation, simulation.layers)
-        self._exact = exact
+        self._exact = simulation.run(images, ())
+        self._is_rounding = is_rounding
         readers = count_readers(simulation.graph)
-        self._gemms = {
-            node
-            for node in simulation.plan.int8_nodes
-            if node.target in GEMM_OPS and len(node.args) > 2 and isinstance(node.args[2], Node)
-            if readers[id(get_tensor(simulation.graph, node.args[2]))] == 1
-        }
+        gemms = [node for node in simulation.plan.int8_nodes if node.target in GEMM_OPS]
+
+        def is_own(node: Node, place: int) -> bool:
+            argument = node.args[place] if len(node.args) > place else None
+            is_stored = isinstance(argument, Node) and argument.op == "get_attr"
+            return is_stored and readers[id(get_tensor(simulation.graph, argument))] == 1
+
+        self._with_bias = {node for node in gemms if is_own(node, 2)}
+        self._with_weight = {node for node in gemms if is_own(node, 1) and _groups(node) == 1}
         self.deltas: dict[Node, Tensor] = {}
+        self._before: dict[Node, Tensor] = {}
+        with torch.no_grad():
+            self.run(images)
+            for node, delta in self.deltas.items():
+                self._tensor(node, 2).add_(delta)
+
+    def biases(self) -> dict[str, Tensor]:
+        """Return what was added, by the parameters' names."""
+        return {str(node.args[2].target): delta for node, delta in self.deltas.items()}  # type: ignore[union-attr]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the rounded weights, by the parameters' names."""
+        return {str(node.args[1].target): self._tensor(node, 1).clone() for node in self._before}  # type: ignore[union-attr]
+
+    def undo_(self) -> None:
+        """Give the simulation's graph its own biases and weights back."""
+        with torch.no_grad():
+            for node, delta in self.deltas.items():
+                self._tensor(node, 2).sub_(delta)
+            for node, weight in self._before.items():
+                self._tensor(node, 1).copy_(weight)
 
     def compute(self, n: Node) -> Any:
+        if self._is_rounding and n in self._with_weight:
+            weight = self._tensor(n, 1)
+            self._before[n] = weight.clone()
+            exact = self._simulation.float_constants(n)[1]
+            weight.copy_(round_weights(exact, weight, _rows(n, self.env[n.args[0]])))  # type: ignore[index]
         value = super().compute(n)
-        if n not in self._gemms:
+        if n not in self._with_bias:
             return value
         axis = 1 if n.target == ATEN.conv2d.default else value.dim() - 1
         others = [i for i in range(value.dim()) if i != axis]
         delta = (self._exact[n] - value).mean(others)
         self.deltas[n] = delta
         return value + delta.view([-1 if i == axis else 1 for i in range(value.dim())])
+
+    def _tensor(self, node: Node, place: int) -> Tensor:
+        return get_tensor(self._simulation.graph, node.args[place])
+
+
+def round_weights(exact: Tensor, nearest: Tensor, rows: Tensor) -> Tensor:
+    """Round a weight so that what it makes of some inputs changes least.
+
+    Args:
+        exact: (O, ...), float.
+        nearest: The same, each rounded to its nearest: its largest value of a channel is 127 steps of the grid.
+        rows: Inputs of the layer, (N, I), I the size of a channel's weights.
+
+    Returns:
+        Numbers of the same grid, of the shape of `exact`. A channel's largest stays, since its grid is known by it.
+    """
+    flat, usual = exact.flatten(1).double(), nearest.flatten(1).double()
+    scale = usual.abs().amax(1, keepdim=True).clamp_min(1e-30) / WEIGHT_MAX
+    largest = usual.abs().argmax(1, keepdim=True)
+    moments = rows.double().T @ rows.double() / len(rows)
+    diagonal = moments.diagonal()
+    diagonal += _DAMPING * diagonal.mean().clamp_min(1e-12)
+    factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(moments)), upper=True)
+    left, found = flat.clone(), torch.empty_like(flat)
+    for i in range(flat.shape[1]):
+        column = left[:, i : i + 1]
+        rounded = (column / scale).round().clamp(-WEIGHT_MAX, WEIGHT_MAX) * scale
+        found[:, i : i + 1] = torch.where(largest == i, usual[:, i : i + 1], rounded)
+        error = (column - found[:, i : i + 1]) / factor[i, i]
+        left[:, i + 1 :] -= error * factor[i : i + 1, i + 1 :]
+    return found.to(exact.dtype).view_as(exact)
+
+
+def _groups(node: Node) -> int:
+    return cast(int, node.args[6]) if node.target == ATEN.conv2d.default and len(node.args) > 6 else 1
+
+
+def _rows(node: Node, value: Tensor) -> Tensor:
+    """Return the inputs of a convolution or linear layer, one row for each place that it computes, (N, I)."""
+    if node.target != ATEN.conv2d.default:
+        return value.flatten(0, -2)
+    kernel = tuple(cast(Node, node.args[1]).meta["val"].shape[2:])
+    stride, padding, dilation = (_pair(node, place, usual) for place, usual in ((3, 1), (4, 0), (5, 1)))
+    unfolded = torch.nn.functional.unfold(value, kernel, dilation, padding, stride)
+    return unfolded.transpose(1, 2).flatten(0, 1)  # (B, I, N) -> (B * N, I)
+
+
+def _pair(node: Node, place: int, usual: int) -> tuple[int, ...]:
+    given = cast("Sequence[int]", node.args[place]) if len(node.args) > place else [usual]
+    return tuple(given) if len(given) == 2 else (given[0], given[0])
 
 
 def _db(simulation: Simulation, images: Tensor, exact: Values) -> float:

@@ -247,8 +247,11 @@ def _calibrate_best_(
     with torch.no_grad():
         for name, delta in found.biases.items():
             parameters[name].add_(delta)
+        for name, weight in found.weights.items():
+            parameters[name].copy_(weight)
     summary[BEST] = {
-        "ranges_by": found.methods, "biases_corrected": len(found.biases), "held_back_db": found.noise_db
+        "ranges_by": found.methods, "weights_rounded": len(found.weights), "biases_corrected": len(found.biases),
+        "held_back_db": found.noise_db,
     }  # fmt: skip
     return found.ranges
 

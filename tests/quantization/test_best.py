@@ -7,7 +7,8 @@ import torch
 from calibration.preprocess import Preprocess
 from converters.sqnr import sqnr_db
 from edge_vit.quantization import best
-from edge_vit.quantization.best import find_best
+from edge_vit.quantization.best import find_best, round_weights
+from edge_vit.quantization.half_scales import on_half_grid
 from edge_vit.quantization.pipeline import FloatModel, build_quantized, pixel_batches, run_pixels
 
 
@@ -36,13 +37,14 @@ def found(float_model, shown):
 
 
 def test_no_step_is_taken_that_makes_it_worse(found):
-    assert list(found.noise_db) == ["mse", "range by range", "biases"]
+    assert list(found.noise_db) == ["mse", "range by range", "weights and biases", "biases"]
     assert sum(found.methods.values()) == len(found.ranges) and set(found.methods) <= {
         "mse", "min_max", "entropy", "percentile 99.9", "percentile 99.99", "percentile 99.999",
     }  # fmt: skip
     taken = found.noise_db["range by range"] if set(found.methods) != {"mse"} else found.noise_db["mse"]
     assert taken >= found.noise_db["mse"]
-    assert not found.biases or found.noise_db["biases"] >= taken
+    corrected = found.noise_db["weights and biases"] if found.weights else found.noise_db["biases"]
+    assert not found.biases or corrected >= taken
 
 
 def test_it_is_better_than_min_and_max_on_pictures_it_never_saw(float_model, shown):
@@ -58,7 +60,8 @@ def test_the_record_says_what_was_chosen(float_model, shown, found):
     made = build_quantized(float_model, pixel_batches(shown[:32]), "best")
     assert made.precision == "int8_ptq" and made.summary["ranges_from"] == "calibration, best"
     assert made.summary["best"] == {
-        "ranges_by": found.methods, "biases_corrected": len(found.biases), "held_back_db": found.noise_db,
+        "ranges_by": found.methods, "weights_rounded": len(found.weights), "biases_corrected": len(found.biases),
+        "held_back_db": found.noise_db,
     }  # fmt: skip
 
 
@@ -70,17 +73,39 @@ def test_a_shift_that_int8_makes_is_corrected(float_model, shown, monkeypatch):
     made = prepare_int8(float_model, pixel_batches(shown[:32], 8), batch=2, is_free_batch=True)
     simulation = Simulation(made)
     images = torch.from_numpy(shown[:32]).float()
-    exact = simulation.run(images, ())
     node = next(n for n in made.plan.int8_nodes if made.plan.names[n] == "model.query.linear.0")
     bias = dict(made.graph.named_parameters())[str(node.args[2].target)]
+    exact = simulation.run(images, ())
+    monkeypatch.setattr(simulation, "run", lambda *_: exact)  # what the float network gave before
     with torch.no_grad():
         bias += 0.5
-    runner = best._Correcting(simulation, exact)
-    with torch.no_grad():
-        runner.run(images)
+    runner = best._Correcting(simulation, images, is_rounding=False)
     np.testing.assert_allclose(runner.deltas[node].numpy(), -0.5, atol=0.02)
     others = [delta.abs().max() for other, delta in runner.deltas.items() if other is not node]
     assert max(float(one) for one in others) < 0.1
+    corrected = bias.clone()
+    runner.undo_()
+    torch.testing.assert_close(bias, corrected + 0.5, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(6, 12), (6, 3, 2, 2)])
+def test_rounding_goes_by_what_it_does_to_the_output(shape):
+    """On correlated inputs it errs less than the nearest integers do, on the same grid."""
+    generator = torch.Generator().manual_seed(0)
+    exact = torch.randn(shape, generator=generator)
+    nearest = on_half_grid(exact, per_channel=True)
+    rows = torch.randn(200, 4, generator=generator) @ torch.randn(4, 12, generator=generator)
+    rounded = round_weights(exact, nearest, rows)
+
+    def error(weight):
+        return float((rows @ (weight - exact).flatten(1).T).square().sum())
+
+    assert error(rounded) < 0.5 * error(nearest)
+    scale = nearest.flatten(1).abs().amax(1) / 127
+    steps = rounded.flatten(1) / scale[:, None]
+    assert float((steps - steps.round()).abs().max()) < 1e-3 and torch.equal(
+        on_half_grid(rounded, per_channel=True), rounded
+    )
 
 
 def test_a_handful_of_pictures_is_refused(float_model, shown):
