@@ -119,3 +119,11 @@ def _left(operators: Sequence[Int8Operator], counts: Counter[tuple[object, ...]]
             counts[operator.key] -= 1
             left.append(operator)
     return left[::-1]
+
+
+def wide_scale(scale: float, zero_point: int) -> float:
+    """Return the scale of the symmetric 16-bit grid that reaches as far as an 8-bit one.
+
+    What holds 0 to 1 in 256 steps gets the 32768 steps that kernels ask for; pixels stay multiples of their steps.
+    """
+    return scale * max(128 + zero_point, 128 - zero_point) / 32768.0

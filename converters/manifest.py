@@ -175,7 +175,7 @@ class Manifest:
     """
 
     model: str
-    precision: Literal["fp32", "fp16", "int8_ptq", "int8_qat"]
+    precision: Literal["fp32", "fp16", "int8_ptq", "int8_qat", "int16_ptq", "int16_qat"]
     target: Literal["tflite", "executorch", "coreml", "onnx"]
     backend: str
     weights: WeightsInfo

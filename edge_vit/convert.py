@@ -56,12 +56,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--backend", default="", metavar="NAME", help=f"who makes the file, the first by default ({backends})"
     )
     precision = parser.add_mutually_exclusive_group()
-    for name, what in (("int8", "weights and activations"), ("fp16", "weights in half precision")):
+    for name, what in (
+        ("int8", "weights and activations"),
+        ("int16", "int8 weights, int16 activations; for NPUs"),
+        ("fp16", "weights in half precision"),
+    ):
         precision.add_argument(f"--{name}", dest="precision", action="store_const", const=name, help=what)
     parser.set_defaults(precision="fp32")
     parser.add_argument(
-        "--processor", default="cpu", metavar="NAME", action=_Processor,
-        help=f"what the file is to run on: {', '.join(PROCESSORS)} (%(default)s); list explains them",
+        "--processor", default="", metavar="NAME", action=_Processor,
+        help=f"what the file is to run on: {', '.join(PROCESSORS)} (cpu; npu with --int16); list explains",
     )  # fmt: skip
     parser.add_argument(
         "--io", choices=("uint8", "int8"), default="uint8",

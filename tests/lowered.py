@@ -32,7 +32,7 @@ from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.half_scales import round_scales_
 from edge_vit.quantization.pipeline import pixel_batches, run_pixels
 from edge_vit.quantization.plan import make_plan
-from edge_vit.quantization.processors import CPU, Processor
+from edge_vit.quantization.processors import CPU, NPU, Processor
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
 
@@ -58,6 +58,7 @@ class Lowered:
     outputs_named: tuple[str, ...] = ("logits",)
     batch: int = 1
     has_floats: bool = True
+    narrow: nn.Module | None = None
     result: ConversionResult | None = None
     outputs: np.ndarray | None = None
 
@@ -86,6 +87,15 @@ class Lowered:
         module = quantize_graph(graph, plan, ranges)
         return replace(self, module=module, precision="int8", has_floats=processor.has_floats)
 
+    def int16(self) -> "Lowered":
+        """The same with activations of 16 bits, for NPUs."""
+        graph = export_graph(self.module, torch.zeros(self.batch, *self.pictures.shape[1:]), has_floats=False)
+        plan = make_plan(graph, processor=NPU)
+        ranges = round_scales_(graph, plan, calibrate(graph, plan, pixel_batches(self.pictures, self.batch)))
+        narrow = quantize_graph(graph, plan, ranges)
+        wide = quantize_graph(graph, plan, ranges, is_wide=True)
+        return replace(self, module=wide, narrow=narrow, precision="int16", has_floats=False)
+
     def probabilities(self) -> "Lowered":
         """End in a softmax; of an int8 graph it stays outside of the integers."""
         return replace(self, module=ends_in_softmax(self.module), outputs_named=("probabilities",))
@@ -107,7 +117,8 @@ class Lowered:
         options = spec.options(request)
         path = folder / f"{target}_{self.precision}{spec.suffix}"
         example = (torch.zeros(self.batch, *self.pictures.shape[1:]),)
-        result = importlib.import_module(spec.module).convert(self.module, example, path, options=options)
+        module = self.module if self.narrow is None or target != "tflite" else self.narrow
+        result = importlib.import_module(spec.module).convert(module, example, path, options=options)
         assert result.path == path and path.exists() and result.precision == self.precision
         return replace(self, result=result)
 

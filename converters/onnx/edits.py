@@ -5,6 +5,7 @@ import numpy as np
 from converters.onnx.graph import DEQUANTIZE, QUANTIZE, OnnxGraph, make_node
 
 INPUT_NAME = "pixels"
+RUNTIME_DOMAIN = "com.microsoft"
 _MIN_HALF_VALUES = 16  # smaller constants stay as they are
 
 
@@ -16,6 +17,7 @@ def take_uint8_(graph: OnnxGraph) -> None:
     source.type.tensor_type.elem_type = TensorProto.UINT8
     readers = list(graph.readers[INPUT_NAME])
     pixels = [node for node in readers if node.op_type == QUANTIZE and str(graph.grid(node)) == "1 (-128)"]
+    is_wide = bool(readers) and all(node.op_type == QUANTIZE and graph.is_wide(node) for node in readers)
     for node in pixels:
         for reader in graph.readers[node.output[0]]:
             replace_input_(reader, node.output[0], INPUT_NAME)
@@ -23,13 +25,20 @@ def take_uint8_(graph: OnnxGraph) -> None:
         for node in readers:
             if node not in pixels:
                 replace_input_(node, INPUT_NAME, f"{INPUT_NAME}_float")
-        graph.nodes.insert(0, make_node("Cast", [INPUT_NAME], f"{INPUT_NAME}_float", to=TensorProto.FLOAT))
+        first = make_node("Cast", [INPUT_NAME], f"{INPUT_NAME}_float", to=TensorProto.FLOAT)
+        if is_wide:  # nothing but changes of grid: an NPU without floats takes it
+            grid = [
+                graph.add_constant_("pixel", np.array(1.0, np.float32)),
+                graph.add_constant_("zero", np.array(0, np.uint8)),
+            ]
+            first = make_node(DEQUANTIZE, [INPUT_NAME, *grid], f"{INPUT_NAME}_float")
+        graph.nodes.insert(0, first)
     graph.nodes = [node for node in graph.nodes if node not in pixels]
     graph.index_()
 
 
-def activations_to_uint8_(graph: OnnxGraph) -> None:
-    """Store activations, and constants that meet them, as uint8: the same integers, 128 more.
+def activations_to_unsigned_(graph: OnnxGraph) -> None:
+    """Store activations, and constants that meet them, unsigned: the same integers, 128 more, or 32768 of 16 bits.
 
     Pixels are uint8 already, Qualcomm's NPUs take activations as uint8, and ONNX Runtime has fast kernels for uint8
     activations with int8 weights on x86, where it has none for two int8 sides. Weights, on a grid a channel, stay int8.
@@ -41,17 +50,29 @@ def activations_to_uint8_(graph: OnnxGraph) -> None:
         names = [node.input[2]] if node.op_type == QUANTIZE else [node.input[2], _stored(graph, node.input[0])]
         for name in names:
             value = graph.constants.get(name)
-            if value is None or value.dtype != np.int8:
+            if value is None or value.dtype not in (np.int8, np.int16):
                 continue
             if name not in shifted:
-                moved = (value.astype(np.int16) + 128).astype(np.uint8)
-                shifted[name] = graph.add_constant_(f"{name}_uint8", moved)
+                unsigned = np.dtype(np.uint8 if value.dtype == np.int8 else np.uint16)
+                moved = (value.astype(np.int32) - np.iinfo(value.dtype).min).astype(unsigned)
+                shifted[name] = graph.add_constant_(f"{name}_{unsigned.name}", moved)
     for node in graph.nodes:
         if node.op_type in (QUANTIZE, DEQUANTIZE) and graph.is_per_channel(node):
             continue
         for position, name in enumerate(node.input):
             node.input[position] = shifted.get(name, name)
     graph.index_()
+
+
+def name_domains_(graph: OnnxGraph) -> None:
+    """Say that quantize operators of 16 bits are ONNX Runtime's: ONNX has them from opset 21 on, which few read."""
+    from onnx import helper
+
+    wide = [node for node in graph.nodes if node.op_type in (QUANTIZE, DEQUANTIZE) and graph.is_wide(node)]
+    for node in wide:
+        node.domain = RUNTIME_DOMAIN
+    if wide:
+        graph.model.opset_import.append(helper.make_opsetid(RUNTIME_DOMAIN, 1))
 
 
 def own_weights_(graph: OnnxGraph) -> None:

@@ -99,10 +99,14 @@ class OnnxGraph:
         """Tell whether a quantize or dequantize operator has several scales."""
         return self.constants[node.input[1]].ndim > 0
 
+    def is_wide(self, node: Any) -> bool:
+        """Tell whether a quantize or dequantize operator is of 16 bits."""
+        return self.constants[node.input[2]].dtype in (np.int16, np.uint16)
+
     def grid(self, node: Any) -> Grid:
-        """Return the grid of a quantize or dequantize operator of one scale, that of uint8 moved to int8's range."""
+        """Return the grid of a quantize or dequantize operator of one scale, unsigned ones moved to signed ones."""
         zero_point = self.constants[node.input[2]]
-        shift = 128 if zero_point.dtype == np.uint8 else 0
+        shift = {np.dtype(np.uint8): 128, np.dtype(np.uint16): 32768}.get(zero_point.dtype, 0)
         return make_grid(float(self.constants[node.input[1]]), int(zero_point) - shift)
 
     def add_constant_(self, name: str, value: np.ndarray) -> str:

@@ -49,10 +49,10 @@ def inspect(path: Path) -> Inspection:
     for node in graph.nodes:
         if node.op_type in _NOT_COUNTED or graph.is_constant(node.output[0]) or not graph.is_number(node.output[0]):
             continue
-        precision = "int8" if is_int8(graph, node) else "fp16" if reads_half(graph, node) else "float32"
+        precision = _integers(graph, node) if is_int8(graph, node) else "fp16" if reads_half(graph, node) else "float32"
         by = counts.setdefault(node.op_type, {})
         by[precision] = by.get(precision, 0) + 1
-        if precision != "int8":
+        if precision not in ("int8", "int16"):
             islands.append(node)
         elif node.op_type not in RUNTIME_INT8:
             slow.append(SlowOperator(node.op_type, node.name, "no int8 kernel in ONNX Runtime"))
@@ -77,6 +77,11 @@ def is_int8(graph: OnnxGraph, node: Any) -> bool:
         return False
     readers = [reader for name in node.output for reader in graph.readers_behind(name)]
     return bool(readers) and all(reader.op_type == QUANTIZE for reader in readers)
+
+
+def _integers(graph: OnnxGraph, node: Any) -> str:
+    """Return "int16" where an operator gives values of 16 bits, else "int8"."""
+    return "int16" if any(graph.is_wide(reader) for reader in graph.readers_behind(node.output[0])) else "int8"
 
 
 def reads_half(graph: OnnxGraph, node: Any) -> bool:

@@ -18,8 +18,9 @@ from converters.card import ModelCard
 from converters.checksum import sha256_file
 from converters.onnx.edits import (
     INPUT_NAME,
-    activations_to_uint8_,
+    activations_to_unsigned_,
     drop_allow_zero_,
+    name_domains_,
     own_weights_,
     pool_planes_,
     quantize_biases_,
@@ -27,7 +28,7 @@ from converters.onnx.edits import (
     take_uint8_,
 )
 from converters.onnx.export import export_program, reason_of, require_exporter
-from converters.onnx.graph import OnnxGraph
+from converters.onnx.graph import QUANTIZE, OnnxGraph
 from converters.onnx.inspect import inspect
 from converters.onnx.run import load_all
 from converters.passes.clamps import drop_implied_clamps_
@@ -44,7 +45,7 @@ from converters.sqnr import require_sqnr
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 # What torch's exporter writes without rewriting, and the newest that every runtime in docs/backends.md documents.
 OPSET, IR_VERSION = 18, 8
-MIN_SQNR_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0}
+MIN_SQNR_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0, "int16": 35.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,8 @@ def convert(
     _prepare_(graph, is_quantized)
     written = _lower(graph, example_inputs, options)
     _edit_(written, is_quantized, options)
-    precision = "int8" if is_quantized else "fp16" if options.half_precision else "fp32"
+    is_wide = any(written.is_wide(node) for node in written.nodes if node.op_type == QUANTIZE)
+    precision = "int16" if is_wide else "int8" if is_quantized else "fp16" if options.half_precision else "fp32"
     with written_whole(output_path) as temporary:
         temporary.write_bytes(written.model.SerializeToString(deterministic=True))
         _check(temporary, model, example_inputs[0], MIN_SQNR_DB[precision], options.is_free_batch)
@@ -135,10 +137,12 @@ def _edit_(graph: OnnxGraph, is_quantized: bool, options: OnnxOptions) -> None:
     pool_planes_(graph)
     drop_allow_zero_(graph)
     if is_quantized:
-        activations_to_uint8_(graph)
+        activations_to_unsigned_(graph)
         own_weights_(graph)
         quantize_biases_(graph)
     take_uint8_(graph)
+    if is_quantized:
+        name_domains_(graph)
     if options.half_precision:
         store_half_(graph)
     _describe_(graph, options)

@@ -10,7 +10,7 @@ _ARITHMETIC = (ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tenso
 
 
 def quantize_scalars_(graph: GraphModule) -> int:
-    """Give a whole number that is added to or multiplied with integers the form of an int8 constant.
+    """Give a whole number that is added to or multiplied with integers the form of a constant of its type.
 
     A plain number makes a partitioner take the whole operator for a float one. The constant has as many axes as its
     partner: with fewer, XNNPACK's lowering turns pictures to (B, C, H, W) and back around the operator.
@@ -24,10 +24,12 @@ def quantize_scalars_(graph: GraphModule) -> int:
         if not number.is_integer() or abs(number) > 127 or not all(is_quantize(user) for user in node.users):
             continue
         rank = len(shape_of(node.args[0]) or (1,))
-        constant = add_constant_(graph, node, torch.full((1,) * rank, int(number), dtype=torch.int8))
-        dequantize = node.args[0].target
+        dequantize, dtype = node.args[0].target, node.args[0].args[5]
+        assert isinstance(dtype, torch.dtype)
+        constant = add_constant_(graph, node, torch.full((1,) * rank, int(number), dtype=dtype))
+        largest = torch.iinfo(dtype).max
         with graph.graph.inserting_before(node):
-            real = graph.graph.call_function(dequantize, (constant, 1.0, 0, -127, 127, torch.int8))
+            real = graph.graph.call_function(dequantize, (constant, 1.0, 0, -largest, largest, dtype))
         node.args = (node.args[0], real, *node.args[2:])
         changed += 1
     return finish_(graph, changed)

@@ -38,6 +38,7 @@ class TFLiteOptions:
     Attributes:
         half_precision: Store the constants of a float graph in fp16; kernels compute in float32.
         has_floats: Whether the processor computes floats; where it does not, softmax and GELU stay in int8.
+        is_wide: Give the activations of a quantized graph 16 bits; weights keep 8.
         io: "uint8" takes pixels and gives floats; "int8" takes pixels less 128 and gives integers, as a quantized graph
             does inside.
         outputs: The names of what the model gives, in order.
@@ -46,6 +47,7 @@ class TFLiteOptions:
 
     half_precision: bool = False
     has_floats: bool = True
+    is_wide: bool = False
     io: Literal["uint8", "int8"] = "uint8"
     outputs: tuple[str, ...] = ("logits",)
     card: ModelCard = ModelCard()  # noqa: RUF009, it is frozen
@@ -92,6 +94,7 @@ def convert_through(
         flatbuffer,
         stored_constants=stored,
         has_floats=options.has_floats,
+        is_wide=options.is_wide,
         io=options.io,
         outputs=options.outputs,
         metadata=metadata,
@@ -106,7 +109,7 @@ def convert_through(
         path=output_path,
         num_bytes=len(edited),
         sha256=sha256_file(output_path),
-        precision=stored or "fp32",
+        precision="int16" if options.is_wide else stored or "fp32",
         input_shape=input_.shape,
         delegated_nodes=len(inspection.operators) - len(inspection.slow_path),
         total_nodes=len(inspection.operators),

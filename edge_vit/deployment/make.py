@@ -17,7 +17,7 @@ from edge_vit.deployment.targets import ALL, check_installed
 from edge_vit.models.own import OwnNetwork, find_own_weights
 from edge_vit.models.user_code import file_of
 from edge_vit.quantization.packages import check_torchao
-from edge_vit.quantization.processors import CPU, find_processor
+from edge_vit.quantization.processors import CPU
 
 if TYPE_CHECKING:
     from calibration.dataset import ImageSet
@@ -47,8 +47,8 @@ def run(config: ConvertConfig, say: Say = lambda line: None) -> ConvertedSet:
     check_packages(config)
     own = config.own_network()
     asked: dict[str, Any] = {
-        "is_int8": config.precision == "int8", "has_calibration": config.calib is not None,
-        "takes_raw": config.raw_weights, "may_lack_ranges": config.processor != CPU.name,
+        "is_int8": config.is_quantized, "has_calibration": config.calib is not None,
+        "takes_raw": config.raw_weights, "may_lack_ranges": config.made_for.name != CPU.name,
     }  # fmt: skip
     if own is not None:
         source = find_own_weights(own, config.weights, **asked)
@@ -89,7 +89,7 @@ def check_packages(config: ConvertConfig) -> None:
     """Raise ImportError, naming the extra, where what the conversion needs is not installed; nothing is imported."""
     for target, backend in config.backends():
         check_installed(target, backend)
-    if config.precision == "int8":
+    if config.is_quantized:
         check_torchao()
     for vendor, _ in find_chips(config.npu) if config.npu else ():
         check_compiler(vendor)
@@ -124,12 +124,12 @@ def _prepare(
         float_model = replace(float_model, classes=name_classes(float_model.classes, labels))
     for note in float_model.notes:
         say(note)
-    if config.precision != "int8":
+    if not config.is_quantized:
         for target, _ in config.backends():
             check_size(target, name, num_constants(float_model.module))
     calibration, pictures = choose_pictures(float_model.preprocess, calib, config.calib_images, data, say)
-    quantized, budget, processor = None, None, find_processor(config.processor)
-    if config.precision == "int8":
+    quantized, budget, processor = None, None, config.made_for
+    if config.is_quantized:
         if config.max_drop is not None and config.data is not None and data is not None:
             budget = meet_budget(
                 float_model, calibration, config.calib_method, data, config.data,
@@ -138,7 +138,7 @@ def _prepare(
         quantized = quantize(
             float_model, calibration, config.calib_method, say,
             batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,
-            keep_float=() if budget is None else budget.operators,
+            keep_float=() if budget is None else budget.operators, is_wide=config.precision == "int16",
         )  # fmt: skip
         if own is not None:
             for line in float_lines(quantized.plan.float_nodes, file_of(own.source)):

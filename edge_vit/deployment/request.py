@@ -10,7 +10,7 @@ from edge_vit.deployment.targets import Io, Output, Precision, find_backends
 from edge_vit.models.limits import Resolution
 from edge_vit.models.own import OwnNetwork, check_network, find_network
 from edge_vit.models.user_code import names_function
-from edge_vit.quantization.processors import check_request, find_processor
+from edge_vit.quantization.processors import CPU, NPU, Processor, check_request, find_processor
 
 if TYPE_CHECKING:
     from converters.manifest import Manifest
@@ -36,7 +36,7 @@ class ConvertConfig:
     target: str
     backend: str = ""
     precision: Precision = "fp32"
-    processor: str = "cpu"
+    processor: str = ""
     io: Io = "uint8"
     weights: str = "auto"
     raw_weights: bool = False
@@ -65,7 +65,7 @@ class ConvertConfig:
     def __post_init__(self) -> None:
         check_network(self.model, self.resolution, mean=self.mean, std=self.std, crop=self.crop)
         targets = [target for target, _ in self.backends()]
-        check_request(find_processor(self.processor), self.precision, targets)
+        check_request(self.made_for, self.precision, targets)
         is_classifier = self.output == "logits" and not self.features
         if self.io == "int8" and not (self.precision == "int8" and targets == ["tflite"] and is_classifier):
             raise ValueError("--io int8 is for logits with --target tflite --int8; leave it out")
@@ -73,7 +73,7 @@ class ConvertConfig:
             value = getattr(self, name)
             if value != FREE and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} {value} is not allowed; use 1 or more" + f", or {FREE}" * (name == "batch"))
-        if self.precision != "int8":
+        if not self.is_quantized:
             for target in targets:
                 check_size(target, self.model, LARGE_VARIANTS.get(self.model, 0))
         fixed = {"tflite": "its input cannot be resized", "executorch": "it is lowered for one shape"}
@@ -135,6 +135,15 @@ class ConvertConfig:
     def own_network(self) -> OwnNetwork | None:
         """Return the user's own network where that is asked for, None for a variant."""
         return find_network(self.model, self.resolution, mean=self.mean, std=self.std, crop=self.crop)
+
+    @property
+    def is_quantized(self) -> bool:
+        return self.precision in ("int8", "int16")
+
+    @property
+    def made_for(self) -> Processor:
+        """The processor that is named, or the one that files of this precision are for."""
+        return find_processor(self.processor or (NPU.name if self.precision == "int16" else CPU.name))
 
     @property
     def is_free_batch(self) -> bool:

@@ -99,11 +99,12 @@ def quantize(
     is_free_batch: bool = False,
     processor: Processor = CPU,
     keep_float: Collection[str] = (),
+    is_wide: bool = False,
 ) -> QuantizedModel:
     """Make the int8 graph, with the ranges of a quantized checkpoint or of calibration pictures.
 
     Args:
-        batch, is_free_batch, processor, keep_float: As in `build_quantized`.
+        batch, is_free_batch, processor, keep_float, is_wide: As in `build_quantized`.
 
     Raises:
         ValueError: If there are neither.
@@ -114,7 +115,14 @@ def quantize(
         say(f"calibrating on {calibration.description}")
     batches = None if calibration is None else pixel_batches(calibration.pixels, batch)
     return build_quantized(
-        float_model, batches, method, batch, is_free_batch=is_free_batch, processor=processor, keep_float=keep_float
+        float_model,
+        batches,
+        method,
+        batch,
+        is_free_batch=is_free_batch,
+        processor=processor,
+        keep_float=keep_float,
+        is_wide=is_wide,
     )
 
 
@@ -192,7 +200,7 @@ def convert_one(
     spec = TARGETS[target, backend]
     say(f"lowering to {target}")
     infix = "_features" if model.kind == "features" else ""
-    made_for = "" if model.processor is CPU else f"_{model.processor.name}"
+    made_for = "" if model.processor is CPU or model.precision == "int16" else f"_{model.processor.name}"
     path = folder / f"{model.name}{infix}_{model.precision}{made_for}{spec.suffix}"
     converter = importlib.import_module(spec.module)
     request = Request(
@@ -207,11 +215,13 @@ def convert_one(
         io=io,
     )
     inputs = (torch.zeros(model.batch, *model.float_model.preprocess.size, 3),)
-    own = model.float_model.own
+    graph, own = model.graph, model.float_model.own
+    if target == "tflite" and model.quantized is not None and model.quantized.narrow is not None:
+        graph = model.quantized.narrow  # widened in the file, because the lowering tool knows no int16
     try:
-        result = converter.convert(model.graph, inputs, path, options=spec.options(request))
+        result = converter.convert(graph, inputs, path, options=spec.options(request))
     except ValueError as e:
-        if own is not None and (place := blamed(model.graph, str(e), file_of(own.source))):
+        if own is not None and (place := blamed(graph, str(e), file_of(own.source))):
             raise ValueError(f"{e}{place}") from e
         raise
     draft = _draft(model, result, backend, command)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from converters.card import ModelCard
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "int16"]
 Output = Literal["logits", "probabilities"]
 Io = Literal["uint8", "int8"]
 ALL = "all"
@@ -67,6 +67,7 @@ def _tflite(request: Request) -> Any:
     return TFLiteOptions(
         half_precision=request.precision == "fp16",
         has_floats=request.has_floats,
+        is_wide=request.precision == "int16",
         io=request.io,
         outputs=request.outputs,
         card=request.card,
@@ -119,7 +120,7 @@ TARGETS: dict[tuple[str, str], TargetSpec] = {
         extra="tflite",
         packages=("litert_torch", "ai_edge_litert"),
         suffix=".tflite",
-        precisions=("fp32", "fp16", "int8"),
+        precisions=("fp32", "fp16", "int8", "int16"),
         options=_tflite,
     ),
     ("tflite", "onnx2tf"): TargetSpec(
@@ -151,7 +152,7 @@ TARGETS: dict[tuple[str, str], TargetSpec] = {
         extra="onnx",
         packages=("onnx", "onnxscript", "onnxruntime"),
         suffix=".onnx",
-        precisions=("fp32", "fp16", "int8"),
+        precisions=("fp32", "fp16", "int8", "int16"),
         options=_onnx,
     ),
 }

@@ -7,7 +7,7 @@ from converters.sqnr import sqnr_db
 
 # An artefact computes what its graph says up to the rounding of its kernels. Below these the two are not the same
 # function: a fault of the conversion, not of the quantization.
-MIN_SQNR_TO_GRAPH_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0}
+MIN_SQNR_TO_GRAPH_DB = {"fp32": 60.0, "fp16": 35.0, "int8": 20.0, "int16": 35.0}
 # Where noise of that size is the graph's own: how much more the file may have, and when there is too much to judge by.
 MAX_EXTRA_NOISE_DB, MIN_JUDGEABLE_DB = 1.5, 8.0
 # Noise leaves the size of outputs as it is. A scale that is wrong by this much hides among an int8 file's noise.

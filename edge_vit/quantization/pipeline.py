@@ -73,7 +73,8 @@ class QuantizedModel:
 
     Attributes:
         graph: Takes and gives what `FloatModel.module` does, at a fixed batch.
-        precision: "int8_qat" when the ranges were trained, "int8_ptq" when they were calibrated.
+        precision: "int8_qat" when the ranges were trained, "int8_ptq" when they were calibrated; likewise "int16_".
+        narrow: Of a graph of int16 activations, the one of int8 that it was widened from.
     """
 
     graph: GraphModule
@@ -81,6 +82,7 @@ class QuantizedModel:
     ranges: dict[str, QParams]
     precision: str
     summary: dict[str, Any]
+    narrow: GraphModule | None = None
 
 
 def build_float(
@@ -282,20 +284,28 @@ def build_quantized(
     is_free_batch: bool = False,
     processor: Processor = CPU,
     keep_float: Collection[str] = (),
+    is_wide: bool = False,
 ) -> QuantizedModel:
     """Make the qdq graph: from a quantized checkpoint, or from float weights and calibration pixels.
 
-    Arguments and errors are those of `prepare_int8`.
+    Args:
+        is_wide: Give activations 16 bits. The other arguments and the errors are those of `prepare_int8`.
     """
     made = prepare_int8(
         float_model, batches, method, batch, is_free_batch=is_free_batch, processor=processor, keep_float=keep_float
     )
+    narrow = quantize_graph(made.graph, made.plan, made.ranges)
+    precision, summary = made.precision, made.summary
+    if is_wide:
+        precision = precision.replace("int8", "int16")
+        summary = summary | {"activations": "int16, symmetric, as far as the int8 grids in `ranges` reach"}
     return QuantizedModel(
-        graph=quantize_graph(made.graph, made.plan, made.ranges),
+        graph=quantize_graph(made.graph, made.plan, made.ranges, is_wide=True) if is_wide else narrow,
         plan=made.plan,
         ranges=made.ranges,
-        precision=made.precision,
-        summary=made.summary,
+        precision=precision,
+        summary=summary,
+        narrow=narrow if is_wide else None,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch.fx import GraphModule, Node
 
+from converters.grids import wide_scale
 from converters.quiet import quiet
 from edge_vit.quantization.graph import ATEN, is_constant
 from edge_vit.quantization.packages import check_torchao
@@ -24,11 +25,16 @@ from edge_vit.quantization.plan import (
 WEIGHT_MAX = 127  # symmetric: -127 to 127, so that negation is exact
 
 
-def quantize_graph(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]) -> GraphModule:
+def quantize_graph(
+    graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams], *, is_wide: bool = False
+) -> GraphModule:
     """Return a copy of the graph with quantize and dequantize operators around every int8 operator of the plan.
 
     Weights become int8, symmetric, one scale an output channel; activations int8 with the given ranges. The graph that
     was given, which the plan's nodes belong to, stays as it is.
+
+    Args:
+        is_wide: Activations and what is added to them become int16 of the same reach.
 
     Raises:
         ValueError: If a range is missing.
@@ -45,7 +51,7 @@ def quantize_graph(graph_module: GraphModule, plan: Plan, ranges: Mapping[str, Q
     with quiet():  # copying a graph warns about torch's own classes
         owned = copy.deepcopy(graph_module)
     twins = dict(zip(graph_module.graph.nodes, owned.graph.nodes, strict=True))
-    for node, (inputs, output) in _annotations(graph_module, plan, ranges).items():
+    for node, (inputs, output) in _annotations(graph_module, plan, ranges, is_wide).items():
         _annotate_(twins[node], {twins[source]: spec for source, spec in inputs.items()}, output)
     prepared = prepare_pt2e(owned, _AnnotatedQuantizer())
     # Every activation range is fixed; this one pass lets the observers of the weights see them.
@@ -61,11 +67,11 @@ def silence_torchao() -> None:
 
 
 def _annotations(
-    graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams]
+    graph_module: GraphModule, plan: Plan, ranges: Mapping[str, QParams], is_wide: bool
 ) -> dict[Node, tuple[dict[Node, object], object]]:
     """Return the plan in PT2E's terms: the specs of what a node reads, and of what it gives, None where it is float."""
     found: dict[Node, tuple[dict[Node, object], object]] = {}
-    specs = {name: _fixed_spec(group.fixed or ranges[name]) for name, group in plan.groups.items()}
+    specs = {name: _fixed_spec(group.fixed or ranges[name], is_wide) for name, group in plan.groups.items()}
     for node in graph_module.graph.nodes:
         inputs: dict[Node, object] = {}
         is_int8 = node in plan.int8_nodes
@@ -76,7 +82,7 @@ def _annotations(
         if node.target == ATEN.cat.default and is_int8:  # constants that are joined to activations take their grid
             inputs |= {part: specs[plan.group_of[node].name] for part in node.args[0] if is_constant(part)}
         elif is_int8:
-            inputs |= _constant_specs(graph_module, node, smallest_constant_scale(node, plan, ranges))
+            inputs |= _constant_specs(graph_module, node, smallest_constant_scale(node, plan, ranges), is_wide)
         elif is_attention_bias(node):
             inputs |= _bias_spec(graph_module, node)
         is_fused_away = is_int8 and fused_activation(node) is not None
@@ -102,7 +108,7 @@ def _reads_its_group(node: Node, plan: Plan) -> bool:
     return node not in group.entries and all(plan.group_of.get(source) is group for source in node.all_input_nodes)
 
 
-def _constant_specs(graph_module: GraphModule, node: Node, smallest_scale: float) -> dict[Node, object]:
+def _constant_specs(graph_module: GraphModule, node: Node, smallest_scale: float, is_wide: bool) -> dict[Node, object]:
     """Return the specs of an int8 operator's constant operands: weights per channel, others per tensor."""
     if node.target in GEMM_OPS:
         weight = node.args[1]
@@ -111,7 +117,7 @@ def _constant_specs(graph_module: GraphModule, node: Node, smallest_scale: float
     if node.target in MATMUL_OPS:
         return {}
     return {
-        arg: _fixed_spec(constant_qparams(graph_module, arg, smallest_scale))
+        arg: _fixed_spec(constant_qparams(graph_module, arg, smallest_scale), is_wide)
         for arg in node.args[:2]
         if isinstance(arg, Node) and is_constant(arg)
     }
@@ -125,9 +131,14 @@ def _bias_spec(graph_module: GraphModule, node: Node) -> dict[Node, object]:
     return {constants[0]: _fixed_spec(constant_qparams(graph_module, constants[0]))}
 
 
-def _fixed_spec(qparams: QParams) -> object:
+def _fixed_spec(qparams: QParams, is_wide: bool = False) -> object:
     from torchao.quantization.pt2e.quantizer import FixedQParamsQuantizationSpec
 
+    if is_wide:
+        return FixedQParamsQuantizationSpec(
+            dtype=torch.int16, scale=wide_scale(qparams.scale, qparams.zero_point), zero_point=0, quant_min=-32768,
+            quant_max=32767, qscheme=torch.per_tensor_affine,
+        )  # fmt: skip
     return FixedQParamsQuantizationSpec(
         dtype=torch.int8, scale=qparams.scale, zero_point=qparams.zero_point, quant_min=-128, quant_max=127,
         qscheme=torch.per_tensor_affine,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 PRECISIONS = {
     "fp32": "float32", "fp16": "float16", "int8_ptq": "int8, ranges chosen", "int8_qat": "int8, trained for it",
+    "int16_ptq": "int8 weights, int16 activations", "int16_qat": "int8 weights trained for it, int16 activations",
 }  # fmt: skip
 TARGETS = {"tflite": "TFLite", "executorch": "ExecuTorch", "coreml": "Core ML"}
 Artefact = Mapping[str, Any]

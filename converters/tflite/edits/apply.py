@@ -8,6 +8,7 @@ from converters.tflite.edits.flatbuffer import EditedModel
 from converters.tflite.edits.half import allow_half_
 from converters.tflite.edits.matmul import restore_matmuls_, turn_right_sides_
 from converters.tflite.edits.relu import fuse_relu_
+from converters.tflite.edits.wide import widen_
 from converters.tflite.metadata import NAME as METADATA
 
 
@@ -16,6 +17,7 @@ def edit_model(
     *,
     stored_constants: Literal["int8", "fp16"] | None,
     has_floats: bool = True,
+    is_wide: bool = False,
     io: Literal["uint8", "int8"] = "uint8",
     outputs: tuple[str, ...] = ("logits",),
     metadata: bytes = b"",
@@ -28,6 +30,7 @@ def edit_model(
             them on that grid, but the lowering tool drops quantize-dequantize pairs on constants. "fp16" is for a
             float graph and concerns everything.
         has_floats: Whether the processor computes floats.
+        is_wide: Give activations 16 bits.
         io: "int8" leaves the integers of a quantized graph as they are, at both ends.
         outputs: What the outputs are called.
         metadata: TFLite Metadata, see converters/tflite/metadata.py.
@@ -46,6 +49,8 @@ def edit_model(
     restore_matmuls_(model)
     turn_right_sides_(model)
     fuse_relu_(model)
+    if is_wide:
+        widen_(model)
     if stored_constants is not None:
         shrink_constants_(model, stored_constants)
     allow_half_(model)

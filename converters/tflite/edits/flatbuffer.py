@@ -94,6 +94,11 @@ class EditedModel:
             table.buffer, table.type = new, DTYPES.index(values.dtype.name)
             table.quantization = table.quantization if quantization is None else quantization
 
+    def retype(self, tensor: int, dtype: str, quantization: Any) -> None:
+        """Give an activation another type and grid."""
+        table = self.graph.tensors[tensor]
+        table.type, table.quantization = DTYPES.index(dtype), quantization
+
     def add_twin(self, tensor: int) -> int:
         """Append a constant like another one, sharing its buffer, for operators that are to read something else."""
         table = self.graph.tensors[tensor]

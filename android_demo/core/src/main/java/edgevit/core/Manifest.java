@@ -35,7 +35,7 @@ public final class Manifest {
 
     private Manifest(Fields all) throws ModelException {
         model = all.text("model");
-        precision = all.choice("precision", "fp32", "fp16", "int8_ptq", "int8_qat");
+        precision = all.choice("precision", "fp32", "fp16", "int8_ptq", "int8_qat", "int16_ptq", "int16_qat");
         target = all.choice("target", "tflite", "executorch", "coreml", "onnx");
         backend = all.text("backend");
         labels = labels(all.list("classes"));
