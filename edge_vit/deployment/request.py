@@ -108,7 +108,7 @@ class ConvertConfig:
     def _check_budget(self, max_drop: float) -> None:
         if self.precision != "int8":
             raise ValueError("--max-drop is what int8 may lose; add --int8")
-        if not find_processor(self.processor).has_floats:
+        if not self.made_for.has_floats:
             raise ValueError(f"--max-drop leaves operators in float, which --processor {self.processor} does not have")
         if self.data is None:
             raise ValueError("--max-drop is measured on pictures by class; give them with --data DIR")
