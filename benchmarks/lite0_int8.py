@@ -29,7 +29,12 @@ from edge_vit.evaluation.paired import PairedSums
 from edge_vit.models.imagenet import imagenet_classes
 
 NUM_CALIBRATION_PICTURES = 128
-TOOLS = ("ours", "aeq", "pt2e", "ort")
+FILES = {
+    "ours": "efficientnet_lite0_int8.tflite",
+    "aeq": "efficientnet_lite0_aeq.tflite",
+    "ort": "efficientnet_lite0_ort.onnx",
+    "pt2e": "efficientnet_lite0_pt2e.tflite",
+}
 Run = Callable[[np.ndarray], np.ndarray]  # pixels (B, H, W, 3), uint8 -> logits (B, 1000)
 
 
@@ -39,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--calib", type=Path, required=True, help="pictures to choose ranges from")
     parser.add_argument("--data", type=Path, required=True, help="pictures in folders named by synset")
     parser.add_argument("--limit", type=int, default=2000, help="how many of them (2000)")
-    parser.add_argument("--tools", nargs="+", default=list(TOOLS), choices=TOOLS)
+    parser.add_argument("--tools", nargs="+", default=list(FILES), choices=list(FILES))
     parser.add_argument("--method", default="mse", help="how ours chooses ranges (mse)")
     parser.add_argument(
         "--artifacts", type=Path, default=Path("artifacts"), help="files that are there are not made anew"
@@ -179,34 +184,30 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     preprocess = Preprocess(**said)
     pixels = load_pictures(list_images(args.calib), preprocess, NUM_CALIBRATION_PICTURES).pixels
     args.artifacts.mkdir(parents=True, exist_ok=True)
-    paths = {}
+    images = list_labelled(args.data, split="val")
+    known = [argparse.Namespace(**entry) for entry in imagenet_classes()]
+    images = choose(images.relabel(match_classes(images.folders, known, {})), args.limit)
+    batches = [(batch.pixels, batch.labels) for batch in BatchLoader(images, preprocess, batch_size=50)]
+    floats: list[np.ndarray] = []
+    with torch.inference_mode():
+        for shown, _ in batches:
+            floats.append(net(torch.from_numpy(normalise(shown, preprocess))).numpy())
+            print(f"float: {50 * len(floats)} of {len(images)}", file=sys.stderr, flush=True)
+    results = []
     for tool in args.tools:
-        there = [
-            p
-            for p in args.artifacts.glob("efficientnet_lite0_*")
-            if p.stem.endswith("int8" if tool == "ours" else tool)
-        ]
-        there = [p for p in there if p.suffix in (".tflite", ".onnx")]
+        path = args.artifacts / FILES[tool]
         try:
-            paths[tool] = there[0] if there else globals()[tool](net, preprocess, pixels, args)
+            path = path if path.exists() else globals()[tool](net, preprocess, pixels, args)
+            run = runner(path, preprocess)
+            sums = PairedSums(len(known))
+            for (shown, labels), expected in zip(batches, floats, strict=True):
+                sums.add(expected, run(shown), labels)
         except Exception as e:  # a stock tool's fault is a finding, not ours
             if tool == "ours":
                 raise
             print(f"{tool}: {type(e).__name__}: {str(e).splitlines()[0]}", file=sys.stderr)
-    runs = {tool: runner(path, preprocess) for tool, path in paths.items()}
-    images = list_labelled(args.data, split="val")
-    known = [argparse.Namespace(**entry) for entry in imagenet_classes()]
-    images = choose(images.relabel(match_classes(images.folders, known, {})), args.limit)
-    sums = {tool: PairedSums(len(known)) for tool in paths}
-    for i, batch in enumerate(BatchLoader(images, preprocess, batch_size=50)):
-        with torch.inference_mode():
-            floats = net(torch.from_numpy(normalise(batch.pixels, preprocess))).numpy()
-        for tool, run in runs.items():
-            sums[tool].add(floats, run(batch.pixels), batch.labels)
-        print(f"{50 * (i + 1)} of {len(images)}", file=sys.stderr, flush=True)
-    results = []
-    for tool, path in paths.items():
-        found = sums[tool].result()
+            continue
+        found = sums.result()
         results.append(
             {
                 "tool": tool,
@@ -222,6 +223,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 "num_images": found.num_images,
             }
         )
+        print(json.dumps(results[-1]), file=sys.stderr, flush=True)
     return results
 
 
