@@ -113,3 +113,30 @@ def test_times_are_taken_with_this_machines_name(monkeypatch):
     benchmark = importlib.import_module("tflite_int8")
     monkeypatch.setattr(benchmark, "time_in_turns", lambda paths, rounds: {name: [1.0] for name in paths})
     assert benchmark.measure_time({"fp32": Path(), "int8": Path()}, 1)["machine"] == host_cpu()
+
+
+def test_own_networks():
+    benchmark = importlib.import_module("own_networks")
+    floats = {"int8_operators": 0, "operators": 9, "sqnr_db": 120.0, "instructions": 4_000_000}
+    int8 = {"int8_operators": 7, "operators": 9, "sqnr_db": 20.0, "instructions": 1_000_000}
+    rows = [
+        {"network": "vit_tiny", "fp32": floats, "int8": int8},
+        {"network": "levit", "fp32": floats, "int8": int8 | {"instructions": None}},
+        {"network": "odd", "fault": "error: no lowering"},
+    ]
+    lines = benchmark.table(rows).splitlines()[2:]
+    assert lines[0] == "| vit_tiny | yes | 7 of 9 | 20.0 | 4.0 | 1.0 | 0.250 |"
+    assert lines[1] == "| levit | yes | 7 of 9 | 20.0 | 4.0 |  |  |"
+    assert lines[2].startswith("| odd | error: no lowering |")
+    assert all(callable(getattr(benchmark, name)) for name in benchmark.TRANSFORMERS)
+
+
+def test_lite0_int8():
+    benchmark = importlib.import_module("lite0_int8")
+    result = {
+        "tool": "ours", "float_top1": 70.0, "top1": 69.5, "lost": 20, "won": 10, "drop_points": 0.5,
+        "interval_points": (-0.1, 1.1), "sqnr_db": 15.0, "agreement": 0.93, "size_bytes": 5_000_000, "num_images": 2000,
+    }  # fmt: skip
+    text = benchmark.table([result])
+    assert "| ours | 5.00 | 69.50 | 0.50 (-0.10 to 1.10) | 20, 10 | 93.00% | 15.0 |" in text
+    assert text.endswith("float: 70.00% on 2000 pictures, a thousand classes")
