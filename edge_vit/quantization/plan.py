@@ -274,5 +274,6 @@ def _fixed_grid(node: Node, pixel_input: bool, processor: Processor) -> QParams 
     if (grid := processor.grids.get(_kind(node))) is not None:
         return QParams(scale=grid[0], zero_point=grid[1])
     if node.target == ATEN.hardtanh.default and tuple(node.args[1:3]) == (0.0, 6.0):
-        return RELU6
+        # A Hardswish's gate reaches both ends; what a layer gives, cut off at 6, may stay far below.
+        return None if getattr(node.args[0], "target", None) in GEMM_OPS else RELU6
     return PIXELS if pixel_input and node.op == "placeholder" else None

@@ -8,7 +8,7 @@ import torch
 from edge_vit.models.own import find_network, find_own_weights
 from edge_vit.quantization.graph import export_graph, plain_graph
 from edge_vit.quantization.own_float import build_own, float_graph
-from edge_vit.quantization.plan import make_plan
+from edge_vit.quantization.plan import RELU6, make_plan
 from edge_vit.quantization.user_lines import blamed, float_lines
 
 FILE = Path(__file__).parent.parent / "own_networks.py"
@@ -63,3 +63,15 @@ def test_what_a_runtime_refuses_is_found_in_the_users_file(message):
     found = blamed(float_graph(model, 1, False), message, str(FILE))
     assert f"special_i0 is at own_networks.py line {line('torch.special.i0')}" in found
     assert blamed(float_graph(model, 1, False), "something else", str(FILE)) == ""
+
+
+def test_what_a_layer_gives_cut_off_at_six_has_a_range_of_its_own():
+    """A network with ReLU6 behind its layers may stay far below 6; a Hardswish's gate reaches both ends."""
+    from edge_vit.quantization.own_float import from_module
+
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU6(), torch.nn.Conv2d(4, 4, 1), torch.nn.Hardswish(), torch.nn.Flatten()
+    )
+    plan = make_plan(export_graph(from_module(net.eval(), (8, 8)).module, torch.zeros(1, 8, 8, 3)))
+    after_layer, gate = (group for name, group in plan.groups.items() if ".hardtanh." in name)
+    assert after_layer.kind == "affine" and gate.fixed == RELU6
