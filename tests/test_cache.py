@@ -26,7 +26,7 @@ def test_one_module_alone_decides():
 
 def test_weights_and_onnx2tf_are_kept_there(monkeypatch, tmp_path):
     monkeypatch.setenv("EDGE_VIT_CACHE", str(tmp_path / "cache"))
-    assert environment.environment_folder().parent == tmp_path / "cache"
+    assert environment.RECIPE.folder.parent == tmp_path / "cache"
     nowhere = dataclasses.replace(published.PUBLISHED["levit_128s"], url="http://127.0.0.1:1/a.pth")
     monkeypatch.setitem(published.PUBLISHED, "levit_128s", nowhere)
     with pytest.raises(ValueError, match="cannot download weights"):

@@ -54,7 +54,7 @@ def test_products_are_counted():
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"no reader of networks for '\.onnx'; known are \.tflite, \.pte, \.mlpackage"):
-        read_network(tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match=r"no reader of networks for '\.pt2'; known are \.tflite, \.pte, \.mlpackage, \.onnx"):
+        read_network(tmp_path / "a.pt2")
     with pytest.raises(ValueError, match="no such file"):
         read_network(tmp_path / "a.tflite")
