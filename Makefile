@@ -5,10 +5,12 @@ PY := $(VENV)/bin/python
 # Another picture to classify in the demo: make demo IMAGE=path/to/picture.jpg
 IMAGE ?=
 INSTALLED := $(VENV)/.installed
+# Where `make results` finds pictures by class, in train/ and val/.
+DATA ?=
 # Processes that share the tests, file by file; each takes a core and up to 4 GB.
 JOBS ?= 2
 
-.PHONY: demo test slow lint install clean
+.PHONY: demo test slow lint install results clean
 
 install: $(INSTALLED)
 
@@ -33,6 +35,10 @@ test: lint
 
 slow: $(INSTALLED)
 	$(PY) -m pytest -m "slow and not device"
+
+# The README's tables, measured anew.
+results: $(INSTALLED)
+	$(PY) benchmarks/results.py --data "$(DATA)/val" --calib "$(DATA)/train" --write
 
 clean:
 	rm -rf $(VENV) artifacts build *.egg-info .pytest_cache .mypy_cache .ruff_cache

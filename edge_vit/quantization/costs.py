@@ -11,7 +11,7 @@ from math import prod
 from torch.fx import GraphModule, Node
 
 from edge_vit.quantization.graph import ATEN, MOVING_OPS, get_tensor, is_constant
-from edge_vit.quantization.plan import FUSED_OPS, MATMUL_OPS, Plan, fused_activation
+from edge_vit.quantization.plan import FUSED_OPS, MATMUL_OPS, Plan, fused_activation, is_attention_bias, is_softmax
 
 CPU = "cortex-a76"
 
@@ -26,9 +26,10 @@ class _Factors:
 
 
 _INT8 = {
-    "gemm": _Factors(0.0715, 4.79, 0), "depthwise": _Factors(0.765, 0.0, 1660), "matmul": _Factors(0.130, 2.33, 3350),
+    "gemm": _Factors(0.0715, 4.79, 0), "depthwise": _Factors(0.765, 0.0, 1660), "matmul": _Factors(0.110, 1.94, 2800),
     "add": _Factors(number=2.44), "mul": _Factors(number=2.37), "mean": _Factors(number=10.7, call=1650),
-    "sigmoid": _Factors(number=0.58), "hardswish": _Factors(number=0.6), "move": _Factors(number=0.58, call=590),
+    "sigmoid": _Factors(number=0.58), "softmax": _Factors(number=4.8, call=2780),
+    "hardswish": _Factors(number=0.6), "move": _Factors(number=0.58, call=590),
     "concat": _Factors(number=0.14, call=2300), "slice": _Factors(number=0.11, call=910),
 }  # fmt: skip
 _FLOAT = {
@@ -38,6 +39,8 @@ _FLOAT = {
     "move": _Factors(number=0.94, call=590), "concat": _Factors(number=0.52, call=2770),
     "slice": _Factors(number=0.51, call=900),
 }  # fmt: skip
+# Around softmaxes, which int8 files compute in float16.
+_HALF_QUANTIZE, _HALF_DEQUANTIZE, _HALF_ADD = _Factors(number=0.63), _Factors(number=0.62), _Factors(number=0.5)
 _QUANTIZE, _DEQUANTIZE = _Factors(number=1.28), _Factors(number=1.23)
 _MOVING = {
     ATEN.transpose.int: "move", ATEN.permute.default: "move", ATEN.slice.Tensor: "slice", ATEN.cat.default: "concat",
@@ -56,8 +59,11 @@ def estimate(graph_module: GraphModule, plan: Plan) -> float:
         if node.op == "call_function" and not is_constant(node):
             family = _family(node, graph_module)
             if family:
-                is_int8 = node in int8 or (family in ("move", "slice", "concat") and node in plan.group_of)
+                is_half = bool(int8) and (is_softmax(node) or is_attention_bias(node))
+                is_int8 = node in int8 or is_half or (family in ("move", "slice", "concat") and node in plan.group_of)
                 factors = (_INT8 if is_int8 else _FLOAT).get(_hardswish(node, int8) or family)
+                if is_half and family == "add":
+                    factors = _HALF_ADD
                 if factors is not None:
                     total += _cost(factors, node, _multiply_adds(node, family, graph_module))
         total += _crossings(node, plan, int8)
@@ -100,9 +106,13 @@ def _crossings(node: Node, plan: Plan, int8: set[Node]) -> float:
     maker = node.args[0] if node.target in FUSED_OPS else node
     is_made_in_int8 = maker in int8 or node in int8
     readers = _readers(node)
-    total = 0.0 if is_made_in_int8 else _cost(_QUANTIZE, node)
-    is_read_in_float = any(reader not in int8 and reader.op == "call_function" for reader in readers)
-    return total + (_cost(_DEQUANTIZE, node) if is_made_in_int8 and is_read_in_float else 0.0)
+    if not is_made_in_int8:
+        return _cost(_HALF_QUANTIZE if is_softmax(node) else _QUANTIZE, node)
+    in_float = [reader for reader in readers if reader not in int8 and reader.op == "call_function"]
+    if not in_float:
+        return 0.0
+    is_half = all(is_attention_bias(reader) or is_softmax(reader) for reader in in_float)
+    return _cost(_HALF_DEQUANTIZE if is_half else _DEQUANTIZE, node)
 
 
 def _readers(node: Node) -> list[Node]:
