@@ -54,7 +54,8 @@ def test_products_are_counted():
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"no reader of networks for '\.pt2'; known are \.tflite, \.pte, \.mlpackage, \.onnx"):
+    said = r"no reader of networks for '\.pt2'; known are \.tflite, \.pte, \.mlpackage, \.onnx"
+    with pytest.raises(ValueError, match=said):
         read_network(tmp_path / "a.pt2")
     with pytest.raises(ValueError, match="no such file"):
         read_network(tmp_path / "a.tflite")
