@@ -73,7 +73,8 @@ def test_binary_rubbish(read, make_model):
 FAULTS = {
     "wrong version": (lambda d: d.update(schema_version=2), "schema_version 2 is unknown here; this version reads 1"),
     "wrong precision": (
-        lambda d: d.update(precision="int4"), "precision is 'int4'; allowed are fp32, fp16, int8_ptq, int8_qat",
+        lambda d: d.update(precision="int4"),
+        "precision is 'int4'; allowed are fp32, fp16, int8_ptq, int8_qat, int16_ptq, int16_qat",
     ),
     "wrong target": (
         lambda d: d.update(target="caffe"), "target is 'caffe'; allowed are tflite, executorch, coreml, onnx",

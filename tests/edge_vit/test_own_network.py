@@ -8,7 +8,7 @@ import pytest
 
 from edge_vit import accuracy, convert
 
-FILE = Path(__file__).parent.parent / "own_networks.py"
+FILE = Path(__file__).parent.parent / "users_networks.py"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_int8_from_pictures_and_its_accuracy(folder, capsys):
         ([f"{FILE}:small", "--target", "tflite", "--int8"], "--calib"),
         (["levit_128s", "--target", "tflite", "--mean", "0.5"], "--mean is for a network of your own"),
         ([f"{FILE}:deciding", "--target", "tflite"], "decide by shapes, or write torch.where"),
-        ([f"{FILE}:odd", "--target", "tflite", "--resolution", "32"], "special_i0 is at own_networks.py line"),
+        ([f"{FILE}:odd", "--target", "tflite", "--resolution", "32"], "special_i0 is at users_networks.py line"),
         ([f"{FILE}:small", "--target", "tflite", "--resolution", "32", "--crop", "0"], "crop_pct 0.0 is not allowed"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from edge_vit.models.checkpoint_io import write_checkpoint
 from edge_vit.models.own import check_network, find_network, find_own_weights, load_network
 
-FILE = Path(__file__).parent.parent / "own_networks.py"
+FILE = Path(__file__).parent.parent / "users_networks.py"
 
 
 def network(function: str, **said):
@@ -66,7 +66,7 @@ def test_weights_of_a_checkpoint_are_loaded_strictly(tmp_path):
         ("no_network", "returns int; return an nn.Module, or a dict"),
         ("no_picture", r"does not take a picture of 224 x 224: RuntimeError: .*"),
         ("map_only", r"gives \[1, 4, 224, 224\] for one picture; a classifier gives \[1, classes\]"),
-        ("failing", r"failed: KeyError: 'weights.bin' \(own_networks.py line \d+\)"),
+        ("failing", r"failed: KeyError: 'weights.bin' \(users_networks.py line \d+\)"),
         ("missing", "has no function missing"),
     ],
 )

@@ -11,7 +11,7 @@ from edge_vit.quantization.own_float import build_own, float_graph
 from edge_vit.quantization.plan import RELU6, make_plan
 from edge_vit.quantization.user_lines import blamed, float_lines
 
-FILE = Path(__file__).parent.parent / "own_networks.py"
+FILE = Path(__file__).parent.parent / "users_networks.py"
 
 
 def build(function):
@@ -53,15 +53,15 @@ def test_what_stays_float_is_named_with_the_users_line():
     plan = make_plan(export_graph(model.module, torch.zeros(1, 32, 32, 3)))
     lines = float_lines(plan.float_nodes, str(FILE))
     softmax = line("F.scaled_dot_product_attention")
-    assert any(f"stays float: softmax, own_networks.py line {softmax}; in int8: ReLU weights" in one for one in lines)
-    assert any("stays float: gelu, own_networks.py line" in one for one in lines) and "conversion" in lines[-1]
+    assert any(f"stays float: softmax, users_networks.py line {softmax}; in int8: ReLU weights" in one for one in lines)
+    assert any("stays float: gelu, users_networks.py line" in one for one in lines) and "conversion" in lines[-1]
 
 
 @pytest.mark.parametrize("message", ["Lowering not found: aten.i0.default", "Unsupported fx node special_i0, kind x"])
 def test_what_a_runtime_refuses_is_found_in_the_users_file(message):
     model, _ = build("odd")
     found = blamed(float_graph(model, 1, False), message, str(FILE))
-    assert f"special_i0 is at own_networks.py line {line('torch.special.i0')}" in found
+    assert f"special_i0 is at users_networks.py line {line('torch.special.i0')}" in found
     assert blamed(float_graph(model, 1, False), "something else", str(FILE)) == ""
 
 

@@ -1,4 +1,4 @@
-"""A network that is none of ours, as a user writes one; tests name it tests/own_networks.py:small."""
+"""A network that is none of ours, as a user writes one; tests name it tests/users_networks.py:small."""
 
 import torch
 import torch.nn.functional as F
