@@ -28,11 +28,14 @@ class SimulationRequest:
     simulator: str
 
     def __post_init__(self) -> None:
+        from converters.artefact import check_artefact
+
         if self.simulator not in SIMULATORS:
             raise ValueError(f"no simulator of {self.simulator!r}; there is: {', '.join(SIMULATORS)}")
         for model in self.models:
             if model.suffix != ".onnx":
                 raise ValueError(f"{model.name} is no .onnx, which {self.simulator} runs; convert with --target onnx")
+            check_artefact(model)
 
 
 def simulate(request: SimulationRequest, say: Callable[[str], None] = lambda line: None) -> BenchResult:

@@ -93,6 +93,8 @@ def test_defaults_are_the_documented_method() -> None:
         ([str(INT8), "--emulate", "--half"], "cortex-a53 does not compute in float16; choose with --cpu from armv8.6-"),
         ([str(INT8), "--emulate", "--threads", "0"], "threads is 0; it must be at least 1"),
         ([str(INT8), "--local", "--cpu", "cortex-a53"], "--cpu names a core to emulate and so needs --emulate"),
+        (["nowhere.onnx", "--simulate", "hexagon"], "nowhere.onnx: no such artefact"),
+        ([str(INT8), "--simulate", "hexagon"], "tiny_int8.tflite is no .onnx, which hexagon runs"),
     ],
 )
 def test_misuse_exits_with_2(words: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
