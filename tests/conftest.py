@@ -1,11 +1,13 @@
 """Fixtures that several folders share."""
 
 import importlib.util
+import shutil
 
 import pytest
 
 pytest_plugins = ["emulated_devices", "made_up_models"]
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 COREML_LEAVES_FOLDERS = "ignore:Implicitly cleaning up:ResourceWarning"
 
 
@@ -16,6 +18,19 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs edge_vit[onnx]"))
         if item.get_closest_marker("needs_coreml"):
             item.add_marker(pytest.mark.filterwarnings(COREML_LEAVES_FOLDERS))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, driven by Playwright; the system's own, because a package index has none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs edge_vit[dev]")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"no browser on PATH; known are {', '.join(BROWSERS)}")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

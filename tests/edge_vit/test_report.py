@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import sys
 from html.parser import HTMLParser
 
@@ -16,7 +15,6 @@ from edge_vit.findings.request import ReportRequest
 from edge_vit.reports.graph import PRECISIONS
 
 pytestmark = pytest.mark.needs_tflite
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +37,6 @@ def written(given):
 @pytest.fixture(scope="module")
 def values(written):
     return json.loads((written / "page.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, driven by Playwright; the system's own, because a package index has none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs edge_vit[dev]")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser on PATH; known are {', '.join(BROWSERS)}")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 class Text(HTMLParser):
