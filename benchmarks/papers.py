@@ -1,11 +1,13 @@
 """The papers' comparisons on processors, as ratios of instructions on emulated ARM cores.
 
-    python benchmarks/papers.py --calib DIR [--artifacts DIR] [--cpus cortex-a76 ...] [--output docs/arm.md] [--json]
+    python benchmarks/papers.py --calib DIR [--artifacts DIR] [--cpus cortex-a76 ...] [--results FILE]
+                                [--output docs/arm.md] [--json]
 
 LeViT-192 against EfficientNet-B2 (260 pixels), EfficientViT-M5 against MobileNetV3-Large, EfficientViT-M2 against
 MobileViT-XXS (256 pixels): all random weights, 1000 classes, all through edge_vit.convert, in float and in int8 with
 ranges from --calib. A ratio tells how many times the instructions of ours the other one needs. Where a file cannot be
-made, the table says so. The papers' figures are images a second of float models: LeViT, Graham et al. 2021, batch 16 on
+made, the table says so. --results keeps the counts as JSON lines; what is there of the same file is not counted again.
+The papers' figures are images a second of float models: LeViT, Graham et al. 2021, batch 16 on
 one thread of a Xeon and on an ARM server core; EfficientViT, Liu et al. 2023, on a Xeon and in ONNX Runtime.
 """
 
@@ -19,6 +21,8 @@ from typing import Any
 
 from arm_counts import put_into
 
+from converters.checksum import sha256_file
+from edge_vit.devices import results as records_of
 from edge_vit.devices import runner_build
 from edge_vit.emulation import report, tflite
 from edge_vit.emulation.cores import CPUS
@@ -41,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="made there when missing")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--cpus", nargs="+", choices=CPUS, default=["cortex-a76", "armv8.6-i8mm"])
+    parser.add_argument("--results", type=Path, metavar="FILE", help="keep the records here, one a line")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a page to put the table into")
     parser.add_argument("--json", action="store_true")
     return parser
@@ -66,13 +71,28 @@ def make(network: str, precision: str, arguments: argparse.Namespace) -> Path:
 
 
 def count(network: str, precision: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the instructions on every core, or why there are none."""
+    """Return the instructions on every core, or why there are none; what is counted is kept in --results at once."""
+    found: dict[str, Any] = {"network": network, "precision": precision, "instructions": {}}
     try:
         path = make(network, precision, arguments)
-        counts = {cpu: tflite.count_instructions(path, cpu, runs=1) for cpu in arguments.cpus}
+        known = records_of.load_lines(arguments.results, is_record) if arguments.results else []
+        for cpu in arguments.cpus:
+            key = {"network": network, "precision": precision, "cpu": cpu, "sha256": sha256_file(path)}
+            record = next((r for r in known if key.items() <= r.items()), None)
+            if record is None:
+                print(f"{cpu}: {path.name}", file=sys.stderr)
+                record = key | {"count": tflite.count_instructions(path, cpu, runs=1)}
+                if arguments.results:
+                    records_of.append_lines(arguments.results, [record])
+            found["instructions"][cpu] = record["count"]
     except ValueError as e:
         return {"network": network, "precision": precision, "failed": str(e)[:300]}
-    return {"network": network, "precision": precision, "instructions": counts}
+    return found
+
+
+def is_record(plain: dict[str, Any]) -> bool:
+    """Tell whether a line is one of ours."""
+    return plain.keys() >= {"network", "precision", "cpu", "sha256", "count"}
 
 
 def table(records: Sequence[dict[str, Any]], cpus: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
     python3 peers_guest.py RUNTIME MODEL INPUT.npy OUTPUT.npy RUNS
 
-RUNTIME is onnxruntime, ncnn-fp32, ncnn-fp16 or mnn. One thread each.
+RUNTIME is onnxruntime, ncnn/fp32, ncnn/fp16, or mnn/ and one of MNN_WAYS. One thread each.
 """
 
 import ctypes
@@ -13,6 +13,14 @@ from collections.abc import Callable
 import numpy as np
 
 CLOSE, MARK_DESCRIPTOR, MARK_BEGIN, MARK_END = 57, -0x45564954, 2, 3  # as in litert_runner.c
+
+
+# With little memory MNN keeps 8-bit weights as they are and brings values to int8 as they come.
+MNN_WAYS = {
+    "high": {"precision": "high"},
+    "low": {"precision": "low"},
+    "low-memory": {"precision": "high", "memory": "low"},
+}
 
 
 def load_onnxruntime(model: str, x: np.ndarray) -> Callable[[], np.ndarray]:
@@ -44,12 +52,12 @@ def load_ncnn(model: str, x: np.ndarray, is_half: bool) -> Callable[[], np.ndarr
     return call
 
 
-def load_mnn(model: str, x: np.ndarray) -> tuple[Callable[[], object], Callable[[], np.ndarray]]:
+def load_mnn(model: str, x: np.ndarray, way: str) -> tuple[Callable[[], object], Callable[[], np.ndarray]]:
     """Return also how to fill the input, whose memory a session uses for other things while it runs."""
     import MNN
 
     interpreter = MNN.Interpreter(model)
-    session = interpreter.createSession({"numThread": 1, "precision": "high"})
+    session = interpreter.createSession({"numThread": 1, **MNN_WAYS[way]})
     given = interpreter.getSessionInput(session)
     held = MNN.Tensor(x.shape, MNN.Halide_Type_Float, x, MNN.Tensor_DimensionType_Caffe)
 
@@ -66,10 +74,10 @@ def main() -> None:
     fill: Callable[[], object] = lambda: None  # noqa: E731
     if runtime == "onnxruntime":
         call = load_onnxruntime(model, x)
-    elif runtime == "mnn":
-        fill, call = load_mnn(model, x)
+    elif runtime.startswith("mnn/"):
+        fill, call = load_mnn(model, x, runtime.removeprefix("mnn/"))
     else:
-        call = load_ncnn(model, x, runtime == "ncnn-fp16")
+        call = load_ncnn(model, x, runtime == "ncnn/fp16")
     libc = ctypes.CDLL(None)
     for _ in range(2 + int(runs)):
         fill()

@@ -1,7 +1,8 @@
-"""The networks that the papers compare theirs with, for `edge_vit.convert rivals.py:NAME`; random weights.
+"""The networks that ours are compared with in cost, for `edge_vit.convert rivals.py:NAME`; random weights.
 
-EfficientNet-B2 and MobileNetV3-Large come from pytorchcv 0.0.74, fetched by name into the cache and installed nowhere,
-MobileViT-XXS from transformers, which litert-torch brings.
+EfficientNet-B2 and MobileNetV3-Large come from pytorchcv 0.0.74, EfficientNet-Lite0 from efficientnet-lite-pytorch
+0.1.0, both fetched by name into the cache and installed nowhere, MobileViT-XXS from transformers, which litert-torch
+brings.
 """
 
 import sys
@@ -10,19 +11,26 @@ from typing import Any
 from converters.cache import cache_folder
 from edge_vit.devices import packages
 
-PYTORCHCV = "pytorchcv==0.0.74"
+PYTORCHCV, LITE = "pytorchcv==0.0.74", "efficientnet-lite-pytorch==0.1.0"
 
 
 def efficientnet_b2() -> dict[str, Any]:
     """At 260 pixels, the size that it was made for."""
-    _find_pytorchcv()
+    _find(PYTORCHCV)
     from pytorchcv.models.efficientnet import efficientnet_b2
 
     return _described(efficientnet_b2(in_size=(260, 260)), 260)
 
 
+def efficientnet_lite0() -> dict[str, Any]:
+    _find(LITE)
+    from efficientnet_lite_pytorch import EfficientNet
+
+    return _described(EfficientNet.from_name("efficientnet-lite0"), 224)
+
+
 def mobilenetv3_large() -> dict[str, Any]:
-    _find_pytorchcv()
+    _find(PYTORCHCV)
     from pytorchcv.models.mobilenetv3 import mobilenetv3_large_w1
 
     return _described(mobilenetv3_large_w1(), 224)
@@ -49,7 +57,7 @@ def _described(module: Any, resolution: int) -> dict[str, Any]:
     return {"module": module.eval(), "resolution": resolution}
 
 
-def _find_pytorchcv() -> None:
-    folder = packages.fetch_wheel(cache_folder() / PYTORCHCV.replace("==", "-"), PYTORCHCV)
+def _find(requirement: str) -> None:
+    folder = packages.fetch_wheel(cache_folder() / requirement.replace("==", "-"), requirement)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
