@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 MACHINE = "AMD EPYC (no AVX512, no VNNI)"
@@ -72,15 +73,46 @@ def test_arm_counts(tmp_path):
 
 def test_peers():
     benchmark = importlib.import_module("peers")
-    common = {"decibels": 26.4, "runtime": "LiteRT 2.3.0"}
+    common = {"decibels": 26.4, "runtime": "LiteRT 2.3.0", "cpu": "cortex-a76", "is_other": False}
     records = [
-        common | {"peer": "ours", "instructions": {"cortex-a76": 34_700_000}},
-        common | {"peer": "theirs", "instructions": {"cortex-a76": 52_100_000}, "decibels": None},
-        common | {"peer": "broken", "instructions": {}, "decibels": None, "failed": "no such operator"},
+        common | {"peer": "ours", "instructions": 34_700_000},
+        common | {"peer": "theirs", "instructions": 52_100_000, "decibels": 3.1},
+        common | {"peer": "smaller", "instructions": 20_000_000, "is_other": True},
+        {"peer": "broken", "failed": "no such operator"},
     ]
-    table = benchmark.table(records, ["cortex-a76"])
-    assert "| ours | **34.7** | 26 dB |" in table and "| theirs | 52.1 | - |" in table
-    assert "| broken | failed | - |" in table and table.endswith("broken: no such operator")
+    table = benchmark.table(records, ["cortex-a76", "cortex-a53"])
+    assert "| ours | **34.7** | - | 26 dB |" in table and "| theirs | 52.1 | - | 3 dB |" in table
+    assert "| smaller | 20.0 | - | 26 dB |" in table
+    assert "| broken | failed | failed | - |" in table and table.endswith("broken: no such operator")
+
+
+def test_peers_counts_nothing_twice(tmp_path, monkeypatch, capsys):
+    benchmark = importlib.import_module("peers")
+    peer = next(p for p in benchmark.PEERS if p.name == "ONNX Runtime float")
+    results, page = tmp_path / "peers.jsonl", tmp_path / "arm.md"
+    page.write_text(f"{benchmark.BEGIN}\n{benchmark.END}\n")
+    (tmp_path / peer.file.format("levit_128s")).write_bytes(b"file")
+    counted = []
+
+    def count(self, peer, path, cpu, x):
+        counted.append(cpu)
+        if cpu == "cortex-a72":
+            raise ValueError("no end")
+        return 9_000_000, np.ones(10, np.float32)
+
+    monkeypatch.setattr(benchmark.Counter, "count", count)
+    monkeypatch.setattr(benchmark.Counter, "release", lambda self, runtime: "onnxruntime 1")
+    monkeypatch.setattr(benchmark, "reference", lambda maker: np.ones(10, np.float32) * 1.1)
+    words = ["--calib", str(tmp_path), "--artifacts", str(tmp_path), "--results", str(results), "--only", peer.name]
+    words += ["--output", str(page), "--cpus"]
+    assert benchmark.main([*words, "cortex-a76"]) == 0
+    assert benchmark.main([*words, "cortex-a76", "cortex-a72"]) == 1  # what was counted stays, the rest is told
+    assert counted == ["cortex-a76", "cortex-a72"] and len(results.read_text().splitlines()) == 1
+    assert "| ONNX Runtime float | **9.0** | failed | 21 dB |" in page.read_text()
+    (tmp_path / peer.file.format("levit_128s")).write_bytes(b"another")
+    assert benchmark.main([*words, "cortex-a76"]) == 0 and counted[-1] == "cortex-a76" and len(counted) == 3
+    results.write_text("{}\n")
+    assert benchmark.main([*words, "cortex-a76"]) == 2 and "is not a record" in capsys.readouterr().err
 
 
 def test_papers():
@@ -99,6 +131,21 @@ def test_papers():
     assert f"| levit_192 int8, {name} int8 | no file |  |" in table and f"{name} int8: error: no" in table
     floats = benchmark.table([r for r in records if r["precision"] == "fp32"], ["cortex-a76"])
     assert floats.count("x** |") == 3 and "int8" not in floats
+
+
+def test_papers_counts_nothing_twice(tmp_path, monkeypatch):
+    benchmark = importlib.import_module("papers")
+    for names in benchmark.PAIRS:
+        for network in names[:2]:
+            (tmp_path / f"{network}_fp32.tflite").write_bytes(network.encode())
+    counted = []
+    monkeypatch.setattr(
+        benchmark.tflite, "count_instructions", lambda path, cpu, runs: counted.append(path.stem) or 1_000_000
+    )
+    words = ["--calib", str(tmp_path), "--artifacts", str(tmp_path), "--precisions", "fp32", "--cpus", "cortex-a76"]
+    words += ["--results", str(tmp_path / "papers.jsonl")]
+    assert benchmark.main(words) == benchmark.main(words) == 0
+    assert len(counted) == len(set(counted)) == 6
 
 
 def test_arm_kernels():
