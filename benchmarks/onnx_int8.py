@@ -54,8 +54,12 @@ def make(model: str, precision: str, folder: Path) -> Path:
     return path
 
 
-def quantize_with_tool(path: Path, calib: Path) -> Path:
-    """Quantize a float file with ONNX Runtime's tool; its manifest is the float file's, of another file."""
+def quantize_with_tool(path: Path, calib: Path, *, is_wide: bool = False) -> Path:
+    """Quantize a float file with ONNX Runtime's tool; its manifest is the float file's, of another file.
+
+    Args:
+        is_wide: Give activations 16 bits.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -72,11 +76,13 @@ def quantize_with_tool(path: Path, calib: Path) -> Path:
             picture = next(self._pictures, None)
             return None if picture is None else {manifest.input.name: picture[None]}
 
-    prepared, quantized = path.with_suffix(".prepared.onnx"), path.with_name(f"{path.stem}_quantized_by_tool.onnx")
+    prepared, quantized = path.with_suffix(".prepared.onnx"), path.with_name(
+        f"{path.stem}_quantized_by_tool{'_wide' if is_wide else ''}.onnx"
+    )
     quant_pre_process(str(path), str(prepared))
     quantize_static(
         str(prepared), str(quantized), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        activation_type=QuantType.QUInt16 if is_wide else QuantType.QUInt8, weight_type=QuantType.QInt8,
     )  # fmt: skip
     prepared.unlink()
     save(replace(manifest, file=describe_file(quantized)), quantized)

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,19 @@ def make(model: str, precision: str, processor: str, folder: Path) -> Path:
             if model not in EMBEDDED:
                 draw(Path(pictures))
                 words += ["--weights", "random", *(["--calib", pictures] if precision == "int8" else [])]
-            done = subprocess.run([sys.executable, "-m", "edge_vit.convert", *words], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{model}: {done.stderr.splitlines()[-1]}")
+            convert(words)
     return path
+
+
+def convert(words: Sequence[str]) -> None:
+    """Run edge_vit.convert.
+
+    Raises:
+        RuntimeError: If it fails, with its last line.
+    """
+    done = subprocess.run([sys.executable, "-m", "edge_vit.convert", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{words[0]}: {done.stderr.splitlines()[-1]}")
 
 
 def draw(folder: Path) -> None:

@@ -136,8 +136,9 @@ def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--calib-method",
         choices=CALIBRATION_METHODS,
-        default="mse",
-        help="how a range is chosen (mse); best: each by what it does to the logits, and corrected biases",
+        default="",
+        help="how a range is chosen (mse; best with --int16); best: by what it does to the logits, and weights and "
+        "biases corrected",
     )
     group.add_argument(
         "--data", type=Path, metavar="DIR",

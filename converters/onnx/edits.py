@@ -1,5 +1,7 @@
 """Edits of an exported ONNX model: the outside that apps expect, and the forms in which runtimes compute in int8."""
 
+from typing import Any
+
 import numpy as np
 
 from converters.onnx.graph import DEQUANTIZE, QUANTIZE, OnnxGraph, make_node
@@ -106,17 +108,23 @@ def drop_allow_zero_(graph: OnnxGraph) -> None:
 
 
 def quantize_biases_(graph: OnnxGraph) -> None:
-    """Store biases of int8 layers as int32, on the grid of the sums that they are added to."""
+    """Store biases of int8 layers as int32, on the grid of the sums that they are added to.
+
+    With activations of 16 bits these steps are so small that int32 cannot hold the bias of a channel whose weights are
+    next to nothing. Such a channel's weights get a larger scale: what they lose is nothing beside the bias.
+    """
     for node in list(graph.nodes):
         if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3 or node.input[2] not in graph.constants:
             continue
         sides = [graph.makers.get(name) for name in node.input[:2]]
         if any(side is None or side.op_type != DEQUANTIZE for side in sides):
             continue
-        scale, scales = (graph.constants[side.input[1]] for side in sides)  # type: ignore[union-attr]
-        steps = (scale * scales).astype(np.float32)
+        scale = graph.constants[sides[0].input[1]]  # type: ignore[union-attr]
         bias = graph.constants[node.input[2]].astype(np.float64)
         largest = np.iinfo(np.int32).max
+        if graph.is_wide(sides[0]):
+            _coarsen_(graph, sides[1], np.abs(bias) / (float(scale) * largest))
+        steps = (scale * graph.constants[sides[1].input[1]]).astype(np.float32)  # type: ignore[union-attr]
         rounded = np.clip(np.round(bias / steps), -largest, largest).astype(np.int32)
         name = node.input[2]
         inputs = [graph.add_constant_(f"{name}_{what}", value) for what, value in (
@@ -126,6 +134,19 @@ def quantize_biases_(graph: OnnxGraph) -> None:
         graph.nodes.insert(graph.nodes.index(node), dequantize)
         node.input[2] = dequantize.output[0]
     graph.index_()
+
+
+def _coarsen_(graph: OnnxGraph, dequantize: Any, least: np.ndarray) -> None:
+    """Bring scales of a layer's weights that are below `least` up to it, and the weights to that grid."""
+    weight, scales = (graph.constants[name] for name in dequantize.input[:2])
+    if not (scales < least).any():
+        return
+    axis = next((attribute.i for attribute in dequantize.attribute if attribute.name == "axis"), 1)
+    coarser = np.maximum(scales, (least * (1 + 1e-6)).astype(np.float32))  # float32 may round it down
+    shape = [-1 if i == axis % weight.ndim else 1 for i in range(weight.ndim)]
+    moved = np.round(weight * (scales / coarser).astype(np.float64).reshape(shape)).astype(np.int8)
+    for place, value in enumerate((moved, coarser)):
+        dequantize.input[place] = graph.add_constant_(f"{dequantize.input[place]}_coarser", value)
 
 
 def pool_planes_(graph: OnnxGraph) -> None:

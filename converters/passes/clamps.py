@@ -6,14 +6,14 @@ from torch.fx import GraphModule, Node
 
 from converters.passes.graph import ATEN, QUANTIZE, finish_, is_quantize
 
-_CLAMPS = (ATEN.relu.default, ATEN.relu_.default, ATEN.hardtanh.default, ATEN.hardtanh_.default, ATEN.relu6.default)
+CLAMPS = (ATEN.relu.default, ATEN.relu_.default, ATEN.hardtanh.default, ATEN.hardtanh_.default, ATEN.relu6.default)
 
 
 def drop_implied_clamps_(graph: GraphModule) -> int:
     """Remove a ReLU or clip where the quantize operator behind it saturates at the same values or earlier."""
     dropped = 0
     for node in list(graph.graph.nodes):
-        if node.target not in _CLAMPS or not node.users:
+        if node.target not in CLAMPS or not node.users:
             continue
         low, high = _clamp_limits(node)
         if all(is_quantize(user) and _saturates_within(user, low, high) for user in node.users):

@@ -1,7 +1,10 @@
 """Linear layers over several axes."""
 
-from torch.fx import GraphModule
+from typing import Any
 
+from torch.fx import GraphModule, Node
+
+from converters.passes.clamps import CLAMPS
 from converters.passes.graph import ATEN, finish_, is_dequantize, shape_of
 from converters.passes.qdq import add_qdq_, requantize_
 
@@ -10,7 +13,7 @@ def flatten_linear_(graph: GraphModule) -> int:
     """Give linear layers over (..., C) rows (N, C): a view before and a view behind, integers on their grids.
 
     With bias a layer of two axes is one operator of ONNX, Gemm; one of three would be a product and a float sum. The
-    first axis, which may be a batch of any size, is left open.
+    first axis, which may be a batch of any size, is left open. A ReLU or clip behind a layer stays behind it.
     """
     changed = 0
     for node in [n for n in graph.graph.nodes if n.target == ATEN.linear.default]:
@@ -23,11 +26,21 @@ def flatten_linear_(graph: GraphModule) -> int:
             if is_dequantize(source):
                 rows = add_qdq_(graph, rows, source.args[1:], source.target)
             linear = call(ATEN.linear.default, (rows, *node.args[1:]))
-            linear.meta = {key: value for key, value in node.meta.items() if key not in ("val", "tensor_meta")}
-            last = requantize_(graph, linear, node)
+            linear.meta = _without_shape(node)
+            replaced = [node]
+            if len(node.users) == 1 and (clamp := next(iter(node.users))).target in CLAMPS:
+                linear = call(clamp.target, (linear, *clamp.args[1:]))
+                linear.meta = _without_shape(clamp)
+                replaced.insert(0, clamp)
+            last = requantize_(graph, linear, replaced[0])
             replacement = call(ATEN.view.default, (last, [-1, *result[1:]]))
             replacement.meta["val"] = node.meta["val"]  # the next layer may read it, and asks for its shape
-        node.replace_all_uses_with(replacement)
-        graph.graph.erase_node(node)
+        replaced[0].replace_all_uses_with(replacement)
+        for old in replaced:
+            graph.graph.erase_node(old)
         changed += 1
     return finish_(graph, changed)
+
+
+def _without_shape(node: Node) -> dict[str, Any]:
+    return {key: value for key, value in node.meta.items() if key not in ("val", "tensor_meta")}

@@ -132,11 +132,11 @@ def _prepare(
     if config.is_quantized:
         if config.max_drop is not None and config.data is not None and data is not None:
             budget = meet_budget(
-                float_model, calibration, config.calib_method, data, config.data,
+                float_model, calibration, config.ranges_by, data, config.data,
                 most=config.data_images, max_drop=config.max_drop, say=say,
             )  # fmt: skip
         quantized = quantize(
-            float_model, calibration, config.calib_method, say,
+            float_model, calibration, config.ranges_by, say,
             batch=config.pictures_at_once, is_free_batch=config.is_free_batch, processor=processor,
             keep_float=() if budget is None else budget.operators, is_wide=config.precision == "int16",
         )  # fmt: skip

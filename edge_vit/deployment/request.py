@@ -43,7 +43,7 @@ class ConvertConfig:
     labels: Path | None = None
     calib: Path | None = None
     calib_images: int = NUM_CALIBRATION_PICTURES
-    calib_method: CalibrationMethod = "mse"
+    calib_method: CalibrationMethod | Literal[""] = ""
     data: Path | None = None
     data_images: int = NUM_COMPARED_PICTURES
     max_drop: float | None = None
@@ -144,6 +144,11 @@ class ConvertConfig:
     def made_for(self) -> Processor:
         """The processor that is named, or the one that files of this precision are for."""
         return find_processor(self.processor or (NPU.name if self.precision == "int16" else CPU.name))
+
+    @property
+    def ranges_by(self) -> CalibrationMethod:
+        """The method that is named, or the one for files of this precision."""
+        return self.calib_method or ("best" if self.precision == "int16" else "mse")
 
     @property
     def is_free_batch(self) -> bool:

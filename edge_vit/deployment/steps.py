@@ -111,6 +111,8 @@ def quantize(
     """
     if float_model.integers is not None:
         say(f"ranges: {float_model.weights}")
+        if is_wide:
+            say("weights are those trained for int8; with --calib DIR int16 starts from the float ones, closer to them")
     elif calibration is not None:
         say(f"calibrating on {calibration.description}")
     batches = None if calibration is None else pixel_batches(calibration.pixels, batch)

@@ -6,7 +6,9 @@
    on the pictures (GPTQ, arXiv 2210.17323), layer after layer, each on the inputs that it will have.
 3. Biases take up the mean that int8 adds to each output channel (bias correction, arXiv 1906.04721, section 4.2).
 
-A step that leaves more noise at the logits of the pictures held back is not taken. Cross-layer equalization (section
+A step that leaves more noise at the logits of the pictures held back is not taken. With activations of 16 bits ranges
+make no noise: `find_wide` goes from the lowest to the highest value, and further, and takes the last two steps, for the
+weights alone. Cross-layer equalization (section
 4.1 there) and SmoothQuant (arXiv 2211.10438) have nothing to do here: between our layers stands a Hardswish, which does
 not commute with a scale, and there is no layer norm whose scale could take one up.
 """
@@ -19,21 +21,23 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from calibration.ranges import RangeObserver
 from converters.sqnr import sqnr_db
 from edge_vit.quantization.graph import ATEN, count_readers, export_graph, get_tensor
 from edge_vit.quantization.pipeline import FloatModel, pixel_batches, prepare_int8
-from edge_vit.quantization.plan import GEMM_OPS, QParams, make_plan
+from edge_vit.quantization.plan import GEMM_OPS, Plan, QParams, make_plan
 from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import observe, qparams_of
 from edge_vit.quantization.quantizer import WEIGHT_MAX
-from edge_vit.quantization.simulate import Runner, Simulation, Values
+from edge_vit.quantization.simulate import Part, Runner, Simulation
 
 NUM_HELD_BACK = 16  # pictures that steps are judged on
 NUM_TRIED_ON = 8  # of these, those that candidates are tried on, one layer at a time
 NUM_CORRECTED_ON = 32
+NUM_WIDE_CORRECTED_ON = 96
+WIDE_REACH = 2.0  # of what calibration saw: a bit of sixteen, so that no other picture is clipped
 _BATCH = 8
 _DAMPING = 0.01  # of the mean of the inputs' second moments, as the paper has it
 _PERCENTILES = (99.9, 99.99, 99.999)
@@ -67,14 +71,8 @@ def find_best(float_model: FloatModel, pixels: np.ndarray, processor: Processor 
     Raises:
         ValueError: If there are fewer than four pictures.
     """
-    if len(pixels) < 4:
-        raise ValueError(f"{len(pixels)} calibration pictures are too few for --calib-method best; give 4 or more")
-    held = min(NUM_HELD_BACK, len(pixels) // 4)
-    seen, judged = pixels[:-held], torch.from_numpy(pixels[-held:]).float()
-    graph = export_graph(
-        float_model.module, torch.zeros(2, *float_model.preprocess.size, 3), True, has_floats=processor.has_floats
-    )
-    plan = make_plan(graph, processor=processor)
+    seen, judged = _divided(pixels)
+    graph, plan = _planned(float_model, processor)
     observers = observe(graph, plan, pixel_batches(seen, min(_BATCH, len(seen))))
     is_symmetric = {name: plan.groups[name].kind == "symmetric" for name in observers}
     usual = {
@@ -82,25 +80,15 @@ def find_best(float_model: FloatModel, pixels: np.ndarray, processor: Processor 
     }
     made = prepare_int8(float_model, None, batch=2, is_free_batch=True, processor=processor, known_ranges=usual)
     simulation = Simulation(made)
-    exact = simulation.run(judged, ())
-    noise = {"mse": _db(simulation, judged, exact)}
+    noise = {"mse": _db(simulation, judged)}
     candidates = {name: _candidates(one, is_symmetric[name]) for name, one in observers.items()}
     chosen = _choose(simulation, judged[:NUM_TRIED_ON], candidates)
     simulation.regrid_({name: candidates[name][method] for name, method in chosen.items()})
-    noise["range by range"] = _db(simulation, judged, exact)
+    noise["range by range"] = _db(simulation, judged)
     if noise["range by range"] < noise["mse"]:
         chosen = dict.fromkeys(chosen, "mse")
         simulation.regrid_(usual)
-    corrected_on = torch.from_numpy(seen[:NUM_CORRECTED_ON]).float()
-    best_db = max(noise["mse"], noise["range by range"])
-    biases: dict[str, Tensor] = {}
-    weights: dict[str, Tensor] = {}
-    for step, is_rounding in (("weights and biases", True), ("biases", False)):
-        correcting = _Correcting(simulation, corrected_on, is_rounding)
-        noise[step] = _db(simulation, judged, exact)
-        if noise[step] > best_db:
-            biases, weights, best_db = correcting.biases(), correcting.weights(), noise[step]
-        correcting.undo_()
+    weights, biases = _correct(simulation, seen[:NUM_CORRECTED_ON], judged, noise)
     return Best(
         ranges={name: candidates[name][method] for name, method in chosen.items()},
         biases=biases,
@@ -108,6 +96,64 @@ def find_best(float_model: FloatModel, pixels: np.ndarray, processor: Processor 
         methods=dict(Counter(chosen.values())),
         noise_db={step: round(decibels, 2) for step, decibels in noise.items()},
     )
+
+
+def find_wide(float_model: FloatModel, pixels: np.ndarray, processor: Processor) -> Best:
+    """Choose ranges, int8 weights and biases for activations of 16 bits; arguments and errors as of `find_best`."""
+    seen, judged = _divided(pixels)
+    graph, plan = _planned(float_model, processor)
+    observers = observe(graph, plan, pixel_batches(seen, min(_BATCH, len(seen))))
+    ranges = {
+        name: qparams_of((WIDE_REACH * low, WIDE_REACH * high), plan.groups[name].kind == "symmetric")
+        for name, one in observers.items()
+        for low, high in [one.min_max()]
+    }
+    made = prepare_int8(float_model, None, batch=2, is_free_batch=True, processor=processor, known_ranges=ranges)
+    simulation = Simulation(made)
+    noise = {"nearest": _db(simulation, judged, only="operators")}
+    weights, biases = _correct(simulation, seen[:NUM_WIDE_CORRECTED_ON], judged, noise, only="operators")
+    return Best(
+        ranges=ranges,
+        biases=biases,
+        weights=weights,
+        methods={"min_max": len(ranges)},
+        noise_db={step: round(decibels, 2) for step, decibels in noise.items()},
+    )
+
+
+def _divided(pixels: np.ndarray) -> tuple[np.ndarray, Tensor]:
+    """Return the pictures to choose by, and those that steps are judged on."""
+    if len(pixels) < 4:
+        raise ValueError(f"{len(pixels)} calibration pictures are too few for --calib-method best; give 4 or more")
+    held = min(NUM_HELD_BACK, len(pixels) // 4)
+    return pixels[:-held], torch.from_numpy(pixels[-held:]).float()
+
+
+def _planned(float_model: FloatModel, processor: Processor) -> tuple[GraphModule, Plan]:
+    example = torch.zeros(2, *float_model.preprocess.size, 3)
+    graph = export_graph(float_model.module, example, True, has_floats=processor.has_floats)
+    return graph, make_plan(graph, processor=processor)
+
+
+def _correct(
+    simulation: Simulation, seen: np.ndarray, judged: Tensor, noise: dict[str, float], only: Part | None = None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return weights and biases that leave less noise than what `noise` knows, none where none do; note theirs there.
+
+    Args:
+        only: "operators" to leave values in float.
+    """
+    best_db = max(noise.values())
+    weights: dict[str, Tensor] = {}
+    biases: dict[str, Tensor] = {}
+    images = torch.from_numpy(seen).float()
+    for step, is_rounding in (("weights and biases", True), ("biases", False)):
+        correcting = _Correcting(simulation, images, is_rounding, only)
+        noise[step] = _db(simulation, judged, only)
+        if noise[step] > best_db:
+            weights, biases, best_db = correcting.weights(), correcting.biases(), noise[step]
+        correcting.undo_()
+    return weights, biases
 
 
 def _candidates(observer: RangeObserver, is_symmetric: bool) -> dict[str, QParams]:
@@ -149,10 +195,13 @@ class _Correcting(Runner):
     Args:
         images: Pictures to correct on, (B, H, W, 3), float.
         is_rounding: Choose how weights are rounded, too.
+        only: "operators" to leave values in float.
     """
 
-    def __init__(self, simulation: Simulation, images: Tensor, is_rounding: bool) -> None:
+    def __init__(self, simulation: Simulation, images: Tensor, is_rounding: bool, only: Part | None = None) -> None:
         super().__init__(simulation, simulation.layers)
+        if only == "operators":
+            self.grid_of = {}
         self._exact = simulation.run(images, ())
         self._is_rounding = is_rounding
         readers = count_readers(simulation.graph)
@@ -254,7 +303,8 @@ def _pair(node: Node, place: int, usual: int) -> tuple[int, ...]:
     return tuple(given) if len(given) == 2 else (given[0], given[0])
 
 
-def _db(simulation: Simulation, images: Tensor, exact: Values) -> float:
-    """Return the signal to noise of the int8 network's logits, all layers in int8."""
-    values = simulation.run(images, [layer.name for layer in simulation.layers])
+def _db(simulation: Simulation, images: Tensor, only: Part | None = None) -> float:
+    """Return the signal to noise of the int8 network's logits, all layers in int8; `only` as of `Simulation.run`."""
+    exact = simulation.run(images, ())
+    values = simulation.run(images, [layer.name for layer in simulation.layers], only=only)
     return sqnr_db(simulation.logits(exact).numpy(), simulation.logits(values).numpy())

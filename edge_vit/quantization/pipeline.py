@@ -164,6 +164,7 @@ def prepare_int8(
     processor: Processor = CPU,
     keep_float: Collection[str] = (),
     known_ranges: Mapping[str, QParams] | None = None,
+    is_wide: bool = False,
 ) -> Int8Graph:
     """Plan the int8 graph and find its ranges, in a quantized checkpoint or with calibration pixels.
 
@@ -175,6 +176,7 @@ def prepare_int8(
         processor: Where it is to run; `batches` may choose those ranges that only its plan has.
         keep_float: As in `make_plan`.
         known_ranges: Ranges that were found before with the same `keep_float`; they stand, and no pixels are needed.
+        is_wide: Activations will have 16 bits: the method "best" looks at the weights alone.
 
     Raises:
         ValueError: If ranges are neither stored nor can be calibrated.
@@ -214,7 +216,7 @@ def prepare_int8(
         precision = "int8_ptq"
         summary |= {"ranges_from": f"calibration, {method}"}
         if method == "best":
-            ranges = _calibrate_best_(graph, float_model, batches, processor, summary)
+            ranges = _calibrate_best_(graph, float_model, batches, processor, summary, is_wide)
         else:
             ranges = calibrate(graph, plan, batches, method)
     if keep_float:
@@ -240,11 +242,13 @@ def _calibrate_best_(
     batches: Iterable[Tensor],
     processor: Processor,
     summary: dict[str, Any],
+    is_wide: bool,
 ) -> dict[str, QParams]:
-    """Return the ranges of `find_best`, correct the graph's biases by its, and note both in `summary`."""
-    from edge_vit.quantization.best import find_best  # which simulates what is made here
+    """Return the ranges of `find_best` or `find_wide`; give the graph its weights and biases; note all in `summary`."""
+    from edge_vit.quantization.best import find_best, find_wide  # which simulate what is made here
 
-    found = find_best(float_model, torch.cat(list(batches)).numpy().astype(np.uint8), processor)
+    find = find_wide if is_wide else find_best
+    found = find(float_model, torch.cat(list(batches)).numpy().astype(np.uint8), processor)
     parameters = dict(graph.named_parameters())
     with torch.no_grad():
         for name, delta in found.biases.items():
@@ -292,8 +296,9 @@ def build_quantized(
         is_wide: Give activations 16 bits. The other arguments and the errors are those of `prepare_int8`.
     """
     made = prepare_int8(
-        float_model, batches, method, batch, is_free_batch=is_free_batch, processor=processor, keep_float=keep_float
-    )
+        float_model, batches, method, batch, is_free_batch=is_free_batch, processor=processor, keep_float=keep_float,
+        is_wide=is_wide,
+    )  # fmt: skip
     narrow = quantize_graph(made.graph, made.plan, made.ranges)
     precision, summary = made.precision, made.summary
     if is_wide:

@@ -1,7 +1,9 @@
 """int8 weights and int16 activations: both formats compute the graph, nearly without noise of their own."""
 
 import pytest
+import torch
 from lowered import Lowered, smooth_pictures
+from torch import nn
 
 from converters.sqnr import sqnr_db
 from edge_vit.quantization.pipeline import run_pixels
@@ -32,3 +34,31 @@ def test_onnx(wide, tmp_path):
     lowered = wide.to("onnx", tmp_path).operators(Softmax={"int16": 1}, MatMul={"int16": 2}).runs().agrees(db=50)
     counts = lowered.result.details["operators"].counts
     assert {precision for by in counts.values() for precision in by} == {"int16"}
+
+
+class OddLayers(nn.Module):
+    """A linear layer over three axes with a ReLU, and a channel that is nothing but its bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.tokens, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(8, 8), nn.Linear(8, 5)
+        with torch.no_grad():
+            self.tokens.weight[3] = 1e-6
+            self.tokens.bias[3] = 2.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.tokens(self.stem(x).flatten(2).transpose(1, 2)))
+        return self.head(x.mean(1))
+
+
+@pytest.mark.needs_onnx
+def test_onnx_has_no_float_island_and_keeps_large_biases_of_small_weights(tmp_path):
+    """32 bits cannot hold that bias in steps of its weights' size."""
+    from edge_vit.layers.pixel_input import PixelInput
+
+    torch.manual_seed(0)
+    module = PixelInput(OddLayers(), 16, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
+    lowered = Lowered.from_module(module, 16).int16().to("onnx", tmp_path)
+    counts = lowered.result.details["operators"].counts
+    assert counts["Relu"] == {"int16": 1} and {p for by in counts.values() for p in by} == {"int16"}
+    lowered.runs().agrees(db=60)

@@ -7,9 +7,10 @@ import torch
 from calibration.preprocess import Preprocess
 from converters.sqnr import sqnr_db
 from edge_vit.quantization import best
-from edge_vit.quantization.best import find_best, round_weights
+from edge_vit.quantization.best import find_best, find_wide, round_weights
 from edge_vit.quantization.half_scales import on_half_grid
 from edge_vit.quantization.pipeline import FloatModel, build_quantized, pixel_batches, run_pixels
+from edge_vit.quantization.processors import NPU
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,19 @@ def test_rounding_goes_by_what_it_does_to_the_output(shape):
 def test_a_handful_of_pictures_is_refused(float_model, shown):
     with pytest.raises(ValueError, match="3 calibration pictures are too few for --calib-method best; give 4 or more"):
         find_best(float_model, shown[:3])
+
+
+def test_with_activations_of_16_bits_only_the_weights_make_noise(float_model, shown):
+    """Ranges go beyond what was seen; rounding by the layers' outputs leaves less noise than the nearest integers."""
+    found = find_wide(float_model, shown[:32], NPU)
+    assert list(found.noise_db) == ["nearest", "weights and biases", "biases"] and found.weights and found.biases
+    assert found.noise_db["weights and biases"] > found.noise_db["nearest"]
+    floats, made = run_pixels(float_model.module, shown[32:]), {}
+    for method in ("min_max", "best"):
+        made[method] = build_quantized(float_model, pixel_batches(shown[:32]), method, processor=NPU, is_wide=True)
+        assert made[method].precision == "int16_ptq"
+    assert made["best"].summary["best"]["held_back_db"] == found.noise_db
+    decibels = {method: sqnr_db(floats, run_pixels(one.graph, shown[32:])) for method, one in made.items()}
+    assert decibels["best"] > decibels["min_max"] + 1.0, decibels
+    for name, grid in made["best"].ranges.items():
+        assert 1.5 < grid.scale / made["min_max"].ranges[name].scale < 2.1, name
