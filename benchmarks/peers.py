@@ -33,6 +33,7 @@ from converters.cache import cache_folder
 from converters.checksum import sha256_file
 from converters.manifest import load, manifest_path
 from converters.sqnr import sqnr_db
+from converters.tflite.reader import read_model
 from edge_vit.devices import packages
 from edge_vit.devices import results as records_of
 from edge_vit.emulation import pte, qemu, report, tflite
@@ -73,10 +74,24 @@ def drawn_pixels() -> np.ndarray:
 
 def input_of(peer: Peer, path: Path, pixels: np.ndarray) -> np.ndarray:
     """Return the picture as a file takes it."""
-    if peer.takes != "ours":
-        return normalised(pixels)
-    dtype = load(manifest_path(path)).input.dtype
-    return (pixels.astype(np.int16) - 128).astype(np.int8) if dtype == "int8" else pixels.astype(dtype)
+    if peer.takes == "ours":
+        dtype = load(manifest_path(path)).input.dtype
+        return (pixels.astype(np.int16) - 128).astype(np.int8) if dtype == "int8" else pixels.astype(dtype)
+    picture = normalised(pixels)
+    if path.suffix == ".tflite" and (tensor := read_model(path).input_tensors[0]).dtype == "int8":
+        return (picture / tensor.scales[0] + tensor.zero_points[0]).round().clip(-128, 127).astype(np.int8)
+    return picture
+
+
+def logits_of(path: Path, output: bytes) -> np.ndarray:
+    """Return the logits of a .tflite or .pte file, as floats."""
+    if path.suffix == ".tflite":
+        model = read_model(path)
+        tensor = model.tensors[model.outputs[0]]
+        if tensor.dtype == "int8":
+            integers = np.frombuffer(output, np.int8).astype(np.float32)
+            return (integers - np.float32(tensor.zero_points[0])) * np.float32(tensor.scales[0])
+    return np.frombuffer(output, np.float32)
 
 
 class Counter:
@@ -113,7 +128,7 @@ class Counter:
         if name in RUNNERS:
             half = {"in_half": True} if how == "half" else {}
             result = RUNNERS[name].emulate(path, cpu, inputs=[x.tobytes()], runs=1, **half)
-            return result.instructions, np.frombuffer(result.output, np.float32)
+            return result.instructions, logits_of(path, result.output)
         emulator, system, roots, wheels = self._guest
         with tempfile.TemporaryDirectory(prefix="edge_vit-peers-") as scratch:
             source, target = Path(scratch) / "x.npy", Path(scratch) / "y.npy"

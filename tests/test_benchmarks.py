@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_tflite import T, build
 
 MACHINE = "AMD EPYC (no AVX512, no VNNI)"
 BOTH = {"fp32": 4.0, "int8": 2.0}
@@ -113,6 +114,19 @@ def test_peers_counts_nothing_twice(tmp_path, monkeypatch, capsys):
     assert benchmark.main([*words, "cortex-a76"]) == 0 and counted[-1] == "cortex-a76" and len(counted) == 3
     results.write_text("{}\n")
     assert benchmark.main([*words, "cortex-a76"]) == 2 and "is not a record" in capsys.readouterr().err
+
+
+def test_peers_that_take_integers(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    benchmark = importlib.import_module("peers")
+    path = tmp_path / "stock.tflite"
+    tensors = {"x": T((1, 3, 2, 2), "int8", (0.02, -4)), "y": T((1, 3, 2, 2), "int8", (0.5, 3))}
+    path.write_bytes(build(tensors, [("QUANTIZE", ["x"], ["y"], None)]))
+    peer = next(p for p in benchmark.PEERS if p.name == "LiteRT int8, litert-torch PT2E")
+    pixels = np.full((1, 2, 2, 3), 124, np.uint8)  # 0.006, 0.135 and 0.357 deviations above the mean
+    given = benchmark.input_of(peer, path, pixels)
+    assert given.dtype == np.int8 and given[0, :, 0, 0].tolist() == [-4, 3, 14]
+    assert benchmark.logits_of(path, np.array([-128, 3, 4], np.int8).tobytes()).tolist() == [-65.5, 0.0, 0.5]
 
 
 def test_papers():

@@ -98,3 +98,20 @@ def test_output_is_close_to_this_machines(toolchain, attention, cpu):
     given = emulated_pte.run(attention, inputs[0], cpu, toolchain=toolchain)
     outputs = [np.frombuffer(data, np.float32) for data in (given, host_run.reference_output(attention, inputs))]
     np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.needs_executorch
+def test_every_inference_reads_the_same_input(toolchain, tmp_path):
+    """Operators outside a delegate write to the memory of an input that was read."""
+    torch = pytest.importorskip("torch")
+    from executorch.exir import to_edge_transform_and_lower
+
+    class Chain(torch.nn.Module):
+        def forward(self, x):
+            return (x.cumsum(1).exp() + 1.0).cumsum(1)
+
+    x = torch.linspace(-0.1, 0.1, 64).reshape(1, 64)
+    path = tmp_path / "chain.pte"
+    path.write_bytes(to_edge_transform_and_lower(torch.export.export(Chain(), (x,))).to_executorch().buffer)
+    result = emulated_pte.emulate(path, inputs=[x.numpy().tobytes()], runs=3, toolchain=toolchain)
+    np.testing.assert_allclose(np.frombuffer(result.output, np.float32), Chain()(x).numpy().ravel(), rtol=1e-5)
