@@ -4,9 +4,10 @@
     python benchmarks/webgpu.py --litertjs DIR [--models levit_128s ...] [--artifacts DIR] [--check]
 
 Files are written by edge_vit.convert --processor gpu --fp16. For each: whether the engine takes it whole, and how its
-logits agree with those of LiteRT on the CPU on drawn pictures. No GPU is needed: SwiftShader computes on the CPU, in
-the half precision that the engine asks for. With --check the exit code is 1 when a file does not run wholly on the GPU,
-or has less than 25 dB.
+logits agree with those of LiteRT on the CPU on drawn pictures, computed in half precision, the engine's default, and
+in single precision. No GPU is needed: SwiftShader computes on the CPU, in the precision that the engine asks for. Rows
+are kept in webgpu.jsonl beside the files as they come, and a run that was cut off goes on with them. With --check the
+exit code is 1 when a file does not run wholly on the GPU, or has less than 25 dB in single precision.
 """
 
 import argparse
@@ -24,6 +25,11 @@ from vela import EMBEDDED, MODELS, make
 
 MIN_DB = 25.0
 NUM_PICTURES = 8
+PRECISIONS = ("fp16", "fp32")
+HEAD = (
+    "| file | weights | wholly on the GPU | half precision: same top-1 as LiteRT's CPU, dB | single |\n"
+    "|---|---|---|---:|---:|"
+)
 PAGE = """<!doctype html><meta charset=utf-8>
 <script type="importmap">{"imports": {"@litertjs/core": "/npm/@litertjs/core/dist/index.js",
 "@litertjs/wasm-utils": "/npm/@litertjs/wasm-utils/dist/index.js"}}</script>
@@ -34,10 +40,10 @@ try {
   const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) throw new Error('this browser has no WebGPU');
   await litert.loadLiteRt('/npm/@litertjs/core/wasm/', {jspi: true});
-  const {files, count} = await (await fetch('/task')).json();
-  for (const {name, shape} of files) {
+  const {name, shape, count} = await (await fetch('/task')).json();
+  for (const precision of ['fp16', 'fp32']) {
     try {
-      const model = await litert.loadAndCompile('/file/' + name, {accelerator: 'webgpu'});
+      const model = await litert.loadAndCompile('/file/' + name, {accelerator: 'webgpu', gpuOptions: {precision}});
       const pixels = new Uint8Array(await (await fetch('/pixels/' + name)).arrayBuffer());
       const size = pixels.length / count, rows = [];
       for (let i = 0; i < count; i++) {
@@ -47,9 +53,9 @@ try {
         rows.push(Array.from(here.toTypedArray()));
         here.delete();
       }
-      await tell('result', {name, whole: model.isFullyAccelerated, rows});
+      await tell('result', {precision, whole: model.isFullyAccelerated, rows});
       model.delete();
-    } catch (e) { await tell('result', {name, error: String(e.message || e)}); }
+    } catch (e) { await tell('result', {precision, error: String(e.message || e)}); }
   }
 } catch (e) { await tell('result', {error: String(e.stack || e)}); }
 await tell('end', {});
@@ -62,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", nargs="*", default=MODELS)
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="made there when missing")
     parser.add_argument("--browser", default="chromium", help="Chromium or Chrome (%(default)s)")
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for all files (%(default)g)")
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for a file (%(default)g)")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a file is not taken whole or differs")
     parser.add_argument("--json", action="store_true")
     return parser
@@ -81,9 +87,8 @@ def pictures(path: Path) -> np.ndarray:
     return np.stack([resize_and_crop(picture, preprocess) for picture in drawn])
 
 
-def run_in_browser(args: argparse.Namespace, pixels: dict[Path, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """Serve page, package and files on this machine, and collect what the page tells, by file name."""
-    by_name = {path.name: path for path in pixels}
+def run_in_browser(args: argparse.Namespace, path: Path, images: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Serve page, package and file on this machine, and collect what the page tells, by precision."""
     told: dict[str, dict[str, Any]] = {}
     ended = threading.Event()
 
@@ -100,13 +105,11 @@ def run_in_browser(args: argparse.Namespace, pixels: dict[Path, np.ndarray]) -> 
             if kind == "":
                 return self._give(PAGE.encode(), "text/html")
             if kind == "task":
-                files = [{"name": path.name, "shape": [1, *images.shape[1:]]} for path, images in pixels.items()]
-                return self._give(json.dumps({"files": files, "count": NUM_PICTURES}).encode(), "application/json")
-            if rest not in by_name:
+                task = {"name": path.name, "shape": [1, *images.shape[1:]], "count": len(images)}
+                return self._give(json.dumps(task).encode(), "application/json")
+            if rest != path.name:
                 return self.send_error(404)
-            path = by_name[rest]
-            content = path.read_bytes() if kind == "file" else pixels[path].tobytes()
-            return self._give(content, "application/octet-stream")
+            return self._give(path.read_bytes() if kind == "file" else images.tobytes(), "application/octet-stream")
 
         def do_POST(self) -> None:
             value = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -114,7 +117,7 @@ def run_in_browser(args: argparse.Namespace, pixels: dict[Path, np.ndarray]) -> 
             if self.path == "/end":
                 ended.set()
             else:
-                told[value.pop("name", "")] = value
+                told[value.pop("precision", "")] = value
 
         def translate_path(self, path: str) -> str:
             return str(args.litertjs / "node_modules" / path.split("?")[0].removeprefix("/npm/"))
@@ -148,39 +151,65 @@ def run_in_browser(args: argparse.Namespace, pixels: dict[Path, np.ndarray]) -> 
     return told
 
 
-def main() -> int:
+def measure(args: argparse.Namespace, path: Path) -> dict[str, Any]:
+    """Return a file's row.
+
+    Raises:
+        RuntimeError: If the browser has no WebGPU.
+    """
     from converters.artefact import open_artefact
     from converters.sqnr import sqnr_db
 
-    args = build_parser().parse_args()
-    paths = [make(model, "fp16", "gpu", args.artifacts) for model in args.models]
-    pixels = {path: pictures(path) for path in paths}
-    told = run_in_browser(args, pixels)
+    images = pictures(path)
+    expected, told = open_artefact(path).run(images), run_in_browser(args, path, images)
     if "" in told:
-        raise SystemExit(f"error: {told['']['error'].splitlines()[0]}")
-    rows, failed = [], False
-    for path, images in pixels.items():
-        answer = told.get(path.name, {"error": f"no answer within {args.timeout:g} s"})
-        row: dict[str, Any] = {"file": path.name, "weights": "embedded" if path.name.startswith(EMBEDDED) else "random"}
+        raise RuntimeError(told[""]["error"].splitlines()[0])
+    row: dict[str, Any] = {"file": path.name, "weights": "embedded" if path.name.startswith(EMBEDDED) else "random"}
+    for precision in PRECISIONS:
+        answer = told.get(precision, {"error": f"no answer within {args.timeout:g} s"})
         if "error" in answer:
-            row["error"] = answer["error"].splitlines()[0][:300]
-        else:
-            expected, given = open_artefact(path).run(images), np.array(answer["rows"], np.float32)
-            row |= {
-                "whole": answer["whole"],
-                "same_top1": float((expected.argmax(1) == given.argmax(1)).mean()),
-                "db": sqnr_db(expected, given),
-            }
-        failed |= not row.get("whole") or not row["db"] >= MIN_DB
-        rows.append(row)
+            row[precision] = {"error": answer["error"].splitlines()[0][:300]}
+            continue
+        given = np.array(answer["rows"], np.float32)
+        same = float((expected.argmax(1) == given.argmax(1)).mean())
+        row[precision] = {"whole": answer["whole"], "same_top1": same, "db": sqnr_db(expected, given)}
+    return row
+
+
+def line(row: dict[str, Any]) -> str:
+    found = [row[precision] for precision in PRECISIONS]
+    shown = [one.get("error") or f"{one['same_top1']:.0%}, {one['db']:.1f}" for one in found]
+    is_whole = all(one.get("whole") for one in found)
+    return f"| {row['file']} | {row['weights']} | {'yes' if is_whole else 'no'} | {' | '.join(shown)} |"
+
+
+def is_good(row: dict[str, Any]) -> bool:
+    return all(row[precision].get("whole") for precision in PRECISIONS) and row["fp32"]["db"] >= MIN_DB
+
+
+def main() -> int:
+    from converters.manifest import load_for
+
+    args = build_parser().parse_args()
+    kept = args.artifacts / "webgpu.jsonl"
+    done = [json.loads(text) for text in kept.read_text().splitlines()] if kept.exists() else []
+    known = {row["sha256"]: row for row in done}
+    rows = []
+    if not args.json:
+        print(HEAD)
+    for model in args.models:
+        path = make(model, "fp16", "gpu", args.artifacts)
+        digest = load_for(path).file.sha256
+        if digest not in known:
+            known[digest] = measure(args, path) | {"sha256": digest}
+            with kept.open("a") as file:
+                print(json.dumps(known[digest]), file=file)
+        rows.append(known[digest])
+        if not args.json:
+            print(line(rows[-1]), flush=True)
     if args.json:
         print(json.dumps(rows, indent=2))
-    else:
-        print("| file | weights | wholly on the GPU | same top-1 as LiteRT's CPU | dB |\n|---|---|---|---:|---:|")
-        for row in rows:
-            shown = row.get("error") or f"{'yes' if row['whole'] else 'no'} | {row['same_top1']:.0%} | {row['db']:.1f}"
-            print(f"| {row['file']} | {row['weights']} | {shown} |")
-    return 1 if args.check and failed else 0
+    return 0 if not args.check or all(map(is_good, rows)) else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -201,3 +202,70 @@ def test_lite0_int8():
     text = benchmark.table([result])
     assert "| ours | 5.00 | 69.50 | 0.50 (-0.10 to 1.10) | 20, 10 | 93.00% | 15.0 |" in text
     assert text.endswith("float: 70.00% on 2000 pictures, a thousand classes")
+
+
+PLACED = {"partitions": 1, "on_npu": {"Conv": 3, "Add": 2}, "on_cpu": ["DequantizeLinear last"], "seconds": 1.5}
+
+
+def test_hexagon():
+    benchmark = importlib.import_module("hexagon")
+    row = {
+        "file": "levit_128s_int16", "partitions": 1, "on_npu": 1611, "on_cpu": ["QuantizeLinear a", "QuantizeLinear b"],
+        "top1": 81.5, "float_top1": 82.0, "same_as_float": 99.5, "db_to_float": 40.0, "cpu_same_as_float": 100.0,
+        "cpu_db_to_float": 41.0, "same_as_cpu": 99.0, "db_to_cpu": 50.0,
+    }  # fmt: skip
+    assert benchmark.line(row) == (
+        "| levit_128s_int16 | 1 | 1611 | 2 QuantizeLinear | 81.5% (82.0%) | 99.5%, 40.0 | 100.0%, 41.0 | 99.0%, 50.0 |"
+    )
+    assert not benchmark.is_cut(row) and benchmark.is_cut(row | {"partitions": 2})
+    assert benchmark.is_cut(row | {"on_cpu": ["Softmax a"]})
+
+
+def test_hexagon_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+    benchmark = importlib.import_module("hexagon")
+    started, dying = [], {3}
+
+    class Simulator:
+        placement = benchmark.Placement(**PLACED | {"on_cpu": ("DequantizeLinear last",)})
+
+        def __init__(self, path):
+            started.append(path)
+
+        def close(self):
+            pass
+
+    class Artefact:
+        def __init__(self, manifest, simulator):
+            pass
+
+        def run(self, images):
+            value = int(images[0, 0, 0, 0])
+            if value in dying:
+                dying.clear()
+                raise ValueError("the simulator ended")
+            return np.full((1, 10), value, np.float32)
+
+    manifest = SimpleNamespace(file=SimpleNamespace(sha256="a"))
+    monkeypatch.setattr(benchmark, "Simulator", Simulator)
+    monkeypatch.setattr(benchmark, "Artefact", Artefact)
+    monkeypatch.setattr(benchmark, "load_for", lambda path: manifest)
+    pixels = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
+    path = tmp_path / "m.onnx"
+    logits, placement = benchmark.simulate(path, pixels[:5], 2)
+    assert logits[:, 0].tolist() == [0, 1, 2, 3, 4] and placement.on_npu == {"Conv": 3, "Add": 2}
+    assert len(started) == 3  # the second ended after one picture
+    assert benchmark.simulate(path, pixels, 2)[0][:, 0].tolist() == [0, 1, 2, 3, 4, 5] and len(started) == 4
+    manifest.file.sha256 = "another"
+    assert len(benchmark.simulate(path, pixels[:2], 2)[0]) == 2 and len(started) == 5
+
+
+def test_webgpu():
+    benchmark = importlib.import_module("webgpu")
+    good = {"whole": True, "same_top1": 1.0, "db": 60.0}
+    row = {"file": "a.tflite", "weights": "random", "fp16": good | {"db": 13.4}, "fp32": good}
+    assert benchmark.line(row) == "| a.tflite | random | yes | 100%, 13.4 | 100%, 60.0 |" and benchmark.is_good(row)
+    assert not benchmark.is_good(row | {"fp16": good | {"whole": False}})
+    assert not benchmark.is_good(row | {"fp32": good | {"db": 20.0}})
+    refused = row | {"fp32": {"error": "no kernel for CAST"}}
+    assert benchmark.line(refused).endswith("| no | 100%, 13.4 | no kernel for CAST |")
+    assert not benchmark.is_good(refused)
