@@ -7,12 +7,13 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from converters.manifest import Manifest, load_for, manifest_path
+from converters.manifest import Manifest, describe_file, load_for, manifest_path
 from converters.result import publish_all, staging
 
 # What the app's runtimes are called in a manifest.
 TARGETS = ("executorch", "tflite")
 ASSETS = Path("app/src/main/assets/models")
+COMPILED = "npu"  # there: files without a manifest, for one chip each
 ADVICE = "choose another project with --into, in edge_vit.convert with --android"
 MAX_SIDE = 4096
 
@@ -79,14 +80,25 @@ def run(config: AndroidConfig) -> AndroidResult:
 def stage(artefact: Path, folder: Path, assets: Path) -> list[tuple[Path, Path]]:
     """Copy an artefact and its manifest into `folder`, read both back, and return the moves that put them into the app.
 
+    Files that were compiled from it for one chip each go with it.
+
     Raises:
-        ValueError: If what was read back is not what was copied.
+        ValueError: If what was read back is not what was copied, or a compiled file is not there.
     """
     paths = (artefact, manifest_path(artefact))
     for path in paths:
         shutil.copyfile(path, folder / path.name)
-    load_for(folder / artefact.name)
-    return [(folder / path.name, assets / path.name) for path in paths]
+    moves = [(folder / path.name, assets / path.name) for path in paths]
+    for compiled in load_for(folder / artefact.name).npu_files:
+        source, copy = artefact.with_name(compiled.file.name), folder / compiled.file.name
+        if not source.is_file():
+            raise ValueError(f"{source}, compiled for {compiled.chip}, is not beside {artefact.name}; convert again")
+        shutil.copyfile(source, copy)
+        if describe_file(copy) != compiled.file:
+            raise ValueError(f"{source} is not the file that was compiled for {compiled.chip}; convert again")
+        (assets / COMPILED).mkdir(exist_ok=True)
+        moves.append((copy, assets / COMPILED / copy.name))
+    return moves
 
 
 def check_project(folder: Path) -> None:

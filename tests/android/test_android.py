@@ -76,3 +76,30 @@ def test_another_folder_is_refused(make_model, tmp_path, capsys):
 
 def test_frozen_result():
     assert dataclasses.fields(android.PutModel) and android.AndroidConfig(artefacts=()).into.name == "android_demo"
+
+
+def compiled(model, chip, content):
+    """A file beside a model, as `convert --npu` leaves it there, and the manifest's entry."""
+    path = model.with_name(f"{model.stem}_{chip.lower()}.tflite")
+    path.write_bytes(content)
+    return manifests.NpuFile(
+        chip=chip, vendor="Qualcomm", file=manifests.describe_file(path), offloaded=1, total=1, partitions=1
+    )
+
+
+def test_files_for_one_chip_each_go_with_the_portable_one(app, make_model, capsys):
+    model = make_model("a.tflite", changes={"target": "tflite"})
+    manifest = dataclasses.replace(manifests.load_for(model), npu_files=(compiled(model, "SM8750", b"compiled"),))
+    manifests.save(manifest, model)
+    assert android.main([str(model), "--into", str(app)]) == 0
+    assets = app / "app/src/main/assets/models"
+    assert sorted(path.name for path in assets.iterdir()) == ["a.tflite", "a.tflite.json", "npu"]
+    assert (assets / "npu" / "a_sm8750.tflite").read_bytes() == b"compiled"
+    capsys.readouterr()
+    model.with_name("a_sm8750.tflite").write_bytes(b"compilef")
+    assert android.main([str(model), "--into", str(app)]) == 1
+    assert "a_sm8750.tflite is not the file that was compiled for SM8750; convert again" in capsys.readouterr().err
+    model.with_name("a_sm8750.tflite").unlink()
+    assert android.main([str(model), "--into", str(app)]) == 1
+    assert "compiled for SM8750, is not beside a.tflite; convert again" in capsys.readouterr().err
+    assert (assets / "npu" / "a_sm8750.tflite").read_bytes() == b"compiled"

@@ -1,7 +1,11 @@
 """A model from manifest to classes in the app's classes, and the camera's frames."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+
+from converters import manifest as manifests
 
 
 @pytest.fixture
@@ -17,7 +21,9 @@ def load(ask, tmp_path):
 
 def test_from_model_to_classes(load, make_model):
     made = load(make_model(classes=("red", "green", "blue"), shape=(1, 24, 24, 3), resize=32))
-    assert made == {"labels": ["green", "red"], "is_timed": True, "num_samples": 30}
+    assert made == {
+        "labels": ["green", "red"], "loaded": ["demo_int8.pte"], "is_timed": True, "num_samples": 30
+    }  # fmt: skip
 
 
 def test_a_model_for_another_runtime_is_not_loaded(load, make_model):
@@ -69,3 +75,38 @@ def test_camera_frames_follow_jfif(pixel_stride, padding, ask, tmp_path):
 def test_frames_are_turned_upright(sensor, display, is_front, expected, ask):
     request = {"do": "turn", "sensor": sensor, "display": display, "is_front": is_front}
     assert ask(request) == [{"orientation": expected}]
+
+
+@pytest.fixture
+def for_chips(make_model):
+    """A model with a file for one chip, where the app keeps it: in a folder of its own."""
+    model = make_model("a.tflite", classes=("red", "green", "blue"), shape=(1, 24, 24, 3), changes={"target": "tflite"})
+    path = model.parent / "npu" / "a_sm8750.tflite"
+    path.parent.mkdir()
+    path.write_bytes(b"compiled")
+    entry = manifests.NpuFile(
+        chip="SM8750", vendor="Qualcomm", file=manifests.describe_file(path), offloaded=1, total=1, partitions=1
+    )
+    manifests.save(dataclasses.replace(manifests.load_for(model), npu_files=(entry,)), model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("chip", "more", "loaded"),
+    [
+        ("SM8750", {}, ["a_sm8750.tflite"]),
+        ("sm-8750", {}, ["a_sm8750.tflite"]),
+        ("SM8650", {}, ["a.tflite"]),
+        ("", {}, ["a.tflite"]),
+        ("SM8750", {"refuses": "a_sm8750.tflite"}, ["a_sm8750.tflite", "a.tflite"]),
+    ],
+)
+def test_the_file_for_this_chip_is_loaded_and_the_portable_one_else(chip, more, loaded, load, for_chips):
+    made = load(for_chips, target="tflite", chip=chip, **more)
+    assert made["loaded"] == loaded and made["labels"] == ["green", "red"]
+
+
+@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"damaged.")])
+def test_a_compiled_file_that_is_gone_or_damaged_gives_way(change, load, for_chips):
+    change(for_chips.parent / "npu" / "a_sm8750.tflite")
+    assert load(for_chips, target="tflite", chip="SM8750")["loaded"] == ["a.tflite"]

@@ -80,11 +80,19 @@ final class DeviceFacts {
     }
 
     private static String soc() {
-        try { // API 31
-            String maker = (String) Build.class.getField("SOC_MANUFACTURER").get(null);
-            return maker + " " + Build.class.getField("SOC_MODEL").get(null);
+        return chip().isEmpty() ? Build.HARDWARE : build("SOC_MANUFACTURER") + " " + chip();
+    }
+
+    /** Return the name of the system on chip, such as "SM8750"; "" where Android does not tell it, before API 31. */
+    static String chip() {
+        return build("SOC_MODEL");
+    }
+
+    private static String build(String field) {
+        try {
+            return (String) Build.class.getField(field).get(null);
         } catch (ReflectiveOperationException e) {
-            return Build.HARDWARE;
+            return "";
         }
     }
 

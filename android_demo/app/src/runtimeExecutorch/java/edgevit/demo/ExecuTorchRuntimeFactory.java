@@ -30,6 +30,11 @@ final class ExecuTorchRuntimeFactory implements RuntimeFactory {
     }
 
     @Override
+    public String chip() {
+        return "";
+    }
+
+    @Override
     public Classifier load(File model, Manifest manifest, int threads) throws ModelException {
         try {
             Module module = Module.load(model.getPath(), Module.LOAD_MODE_MMAP, threads);

@@ -49,6 +49,11 @@ final class LiteRtRuntimeFactory implements RuntimeFactory {
     }
 
     @Override
+    public String chip() {
+        return accelerator.equals("NPU") ? DeviceFacts.chip() : "";
+    }
+
+    @Override
     public Classifier load(final File model, final Manifest manifest, final int threads) throws ModelException {
         return Fallback.load(accelerator, (asked, mayUseCpu) -> {
             if (!asked.equals(Fallback.CPU)) {

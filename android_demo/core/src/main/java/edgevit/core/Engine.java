@@ -32,7 +32,7 @@ public final class Engine {
     }
 
     /**
-     * Check a model and load it.
+     * Check a model and load it: the file that was compiled for this phone's chip where that is here and loads, else the portable one.
      *
      * @param source where model and manifest lie
      * @param model the model's file name
@@ -43,7 +43,18 @@ public final class Engine {
             throws ModelException {
         Manifest manifest = ModelFiles.readManifest(source, model);
         manifest.requireTarget(runtime.target(), runtime.name());
-        File file = ModelFiles.install(source, manifest, folder);
+        Manifest.Compiled compiled = manifest.compiledFor(runtime.chip());
+        if (compiled != null) {
+            try {
+                return load(ModelFiles.install(source, compiled, folder), manifest, runtime, threads);
+            } catch (ModelException e) {
+                // It is not here, or this phone's drivers do not take it: the portable file runs everywhere.
+            }
+        }
+        return load(ModelFiles.install(source, manifest, folder), manifest, runtime, threads);
+    }
+
+    private static Engine load(File file, Manifest manifest, RuntimeFactory runtime, int threads) throws ModelException {
         long begin = System.nanoTime();
         Classifier classifier = runtime.load(file, manifest, threads);
         return new Engine(manifest, classifier, (System.nanoTime() - begin) / 1e3);

@@ -3,6 +3,7 @@ package edgevit.core;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -32,6 +33,8 @@ public final class Manifest {
     public final String fileName;
     public final long fileBytes;
     public final String fileSha256;
+    /** The same model compiled ahead of time, for one chip's NPU each. */
+    private final List<Compiled> compiled = new ArrayList<>();
 
     private Manifest(Fields all) throws ModelException {
         model = all.text("model");
@@ -50,6 +53,9 @@ public final class Manifest {
         fileSha256 = file.text("sha256");
         if (!fileSha256.matches("[0-9a-f]{64}")) {
             throw new ModelException("file.sha256 is '" + fileSha256 + "'; expected 64 hexadecimal digits");
+        }
+        for (Object each : all.raw("npu_files") == null ? Collections.emptyList() : all.list("npu_files")) {
+            compiled.add(new Compiled(each, "npu_files[" + compiled.size() + "]"));
         }
         int outputs = outputShape.length == 0 ? 0 : outputShape[outputShape.length - 1];
         if (outputs != labels.size()) {
@@ -92,6 +98,20 @@ public final class Manifest {
         }
     }
 
+    /** Return the file that was compiled for a chip, in Android's name for it, and null where there is none. */
+    public Compiled compiledFor(String chip) {
+        for (Compiled each : compiled) {
+            if (plain(each.chip).equals(plain(chip))) {
+                return each;
+            }
+        }
+        return null;
+    }
+
+    private static String plain(String chip) {
+        return chip.toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]", "");
+    }
+
     private static List<String> labels(List<?> items) throws ModelException {
         List<String> found = new ArrayList<>();
         for (int i = 0; i < items.size(); i++) {
@@ -100,6 +120,23 @@ public final class Manifest {
             found.add(label.text("name"));
         }
         return Collections.unmodifiableList(found);
+    }
+
+    /** A file that runs on one chip alone; it takes and gives what the portable one does. */
+    public static final class Compiled {
+        public final String chip;
+        public final String fileName;
+        public final long fileBytes;
+        public final String fileSha256;
+
+        private Compiled(Object value, String where) throws ModelException {
+            Fields all = Fields.of(value, where, "chip", "file");
+            chip = all.text("chip");
+            Fields file = Fields.of(all.raw("file"), where + ".file", "name", "num_bytes", "sha256");
+            fileName = file.text("name");
+            fileBytes = file.whole("num_bytes");
+            fileSha256 = file.text("sha256");
+        }
     }
 
     /** What to feed. {@code isNormalizedInside}: the file itself applies mean and std; otherwise the caller does. */

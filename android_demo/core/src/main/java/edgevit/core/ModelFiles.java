@@ -20,6 +20,8 @@ public final class ModelFiles {
         InputStream open(String name) throws IOException;
     }
 
+    /** Where files lie that were compiled for one chip. */
+    private static final String COMPILED = "npu/";
     private static final int MAX_MANIFEST_BYTES = 16 << 20;
     /** Of a model whose own metadata is read: it lies in memory for that. */
     private static final int MAX_MODEL_BYTES = 128 << 20;
@@ -89,9 +91,23 @@ public final class ModelFiles {
      * @throws ModelException if the model is missing, or is not the file that the manifest describes
      */
     public static File install(Source source, Manifest manifest, File folder) throws ModelException {
-        File target = new File(folder, manifest.fileSha256.substring(0, 16) + "-" + manifest.fileName);
+        return install(source, "", manifest.fileName, manifest.fileBytes, manifest.fileSha256, folder);
+    }
+
+    /**
+     * The same for a file that was compiled for one chip; these lie in a folder of their own, because no manifest is beside them.
+     *
+     * @throws ModelException as above
+     */
+    public static File install(Source source, Manifest.Compiled file, File folder) throws ModelException {
+        return install(source, COMPILED, file.fileName, file.fileBytes, file.fileSha256, folder);
+    }
+
+    private static File install(Source source, String from, String name, long bytes, String sha256, File folder)
+            throws ModelException {
+        File target = new File(folder, sha256.substring(0, 16) + "-" + name);
         try {
-            if (target.length() == manifest.fileBytes && sha256(new FileInputStream(target), null).equals(manifest.fileSha256)) {
+            if (target.length() == bytes && sha256(new FileInputStream(target), null).equals(sha256)) {
                 return target;
             }
             if (!folder.isDirectory() && !folder.mkdirs()) {
@@ -99,28 +115,28 @@ public final class ModelFiles {
             }
             File part = new File(folder, target.getName() + ".part");
             String actual;
-            try (InputStream in = source.open(manifest.fileName);
+            try (InputStream in = source.open(from + name);
                     FileOutputStream out = new FileOutputStream(part)) {
                 actual = sha256(in, out);
             }
-            if (!actual.equals(manifest.fileSha256)) {
+            if (!actual.equals(sha256)) {
                 part.delete();
-                throw damaged(manifest);
+                throw damaged(name);
             }
             if (!part.renameTo(target)) {
                 throw new IOException("cannot rename " + part);
             }
             return target;
         } catch (FileNotFoundException e) {
-            throw new ModelException(manifest.fileName + ": the model is missing; only its manifest is here", e);
+            throw new ModelException(name + ": the model is missing; only its manifest is here", e);
         } catch (IOException e) {
-            throw new ModelException(manifest.fileName + ": cannot be copied (" + e.getMessage() + ")", e);
+            throw new ModelException(name + ": cannot be copied (" + e.getMessage() + ")", e);
         }
     }
 
-    private static ModelException damaged(Manifest manifest) {
+    private static ModelException damaged(String name) {
         return new ModelException(
-                manifest.fileName + ": not the file that its manifest describes (sha256 differs); convert again");
+                name + ": not the file that its manifest describes (sha256 differs); convert again");
     }
 
     private static String sha256(InputStream source, FileOutputStream copy) throws IOException {

@@ -16,6 +16,9 @@ public interface RuntimeFactory {
     /** Return the processor that is asked for, in the words of {@link Classifier#accelerator}. */
     String accelerator();
 
+    /** Return the chip whose compiled files it runs, as Android names it; "" where it runs portable files alone. */
+    String chip();
+
     /**
      * Load a model.
      *

@@ -487,6 +487,7 @@ public final class Probe {
     private static void engine(final Map<String, Object> request, Map<String, Object> answer)
             throws IOException, ModelException, PictureException {
         final boolean isBroken = Boolean.TRUE.equals(request.get("is_broken"));
+        final List<Object> loaded = new ArrayList<>();
         RuntimeFactory runtime = new RuntimeFactory() {
             @Override
             public String name() {
@@ -509,7 +510,16 @@ public final class Probe {
             }
 
             @Override
+            public String chip() {
+                return request.get("chip") == null ? "" : (String) request.get("chip");
+            }
+
+            @Override
             public Classifier load(File model, Manifest manifest, int threads) throws ModelException {
+                loaded.add(model.getName().replaceFirst("[0-9a-f]{16}-", ""));
+                if (model.getName().endsWith((String) request.getOrDefault("refuses", "no such file"))) {
+                    throw new ModelException("the runtime refuses " + model.getName());
+                }
                 return new Classifier() {
                     @Override
                     public void run(ByteBuffer input, float[] logits) throws ModelException {
@@ -542,6 +552,7 @@ public final class Probe {
             labels.add(prediction.label);
         }
         answer.put("labels", labels);
+        answer.put("loaded", loaded);
         answer.put("is_timed", engine.inferenceUs > 0 && engine.preprocessUs > 0 && engine.runAgain() > 0 && engine.loadUs > 0);
         Benchmark.Settings settings = new Benchmark.Settings(1, 2, 0, 0, 30, 0, 10);
         answer.put("num_samples", engine.benchmark(System::nanoTime).run(settings, (warm, n) -> true).samplesUs.length);
@@ -571,6 +582,11 @@ public final class Probe {
             @Override
             public String accelerator() {
                 return "CPU";
+            }
+
+            @Override
+            public String chip() {
+                return "";
             }
 
             @Override
