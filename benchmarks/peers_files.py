@@ -235,7 +235,7 @@ PEERS = (
     Peer("MNN float", "mnn/high", "{}_stock_fp32.mnn", Maker.mnn),
     Peer("MNN float16", "mnn/low", "{}_stock_fp32.mnn", Maker.mnn),
     Peer("MNN, 8-bit weights (computes in float)", "mnn/high", "{}_stock_w8.mnn", Maker.mnn),
-    Peer("MNN, 8-bit weights, values to int8 at run time", "mnn/low-memory", "{}_stock_w8.mnn", Maker.mnn),
+    Peer("MNN, 8-bit weights, float16, little memory", "mnn/low-memory", "{}_stock_w8.mnn", Maker.mnn),
     Peer("EfficientNet-Lite0 float, by us", "tflite", "efficientnet_lite0_fp32.tflite", Maker.other, "ours", True),
     Peer("EfficientNet-Lite0 int8, by us", "tflite", "efficientnet_lite0_int8.tflite", Maker.other, "ours", True),
     Peer("MobileNetV3-Large float, by us", "tflite", "mobilenetv3_large_fp32.tflite", Maker.other, "ours", True),

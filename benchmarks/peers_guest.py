@@ -15,11 +15,11 @@ import numpy as np
 CLOSE, MARK_DESCRIPTOR, MARK_BEGIN, MARK_END = 57, -0x45564954, 2, 3  # as in litert_runner.c
 
 
-# With little memory MNN keeps 8-bit weights as they are and brings values to int8 as they come.
+# With little memory MNN may keep 8-bit weights as they are and bring values to int8 as they come.
 MNN_WAYS = {
     "high": {"precision": "high"},
     "low": {"precision": "low"},
-    "low-memory": {"precision": "high", "memory": "low"},
+    "low-memory": {"precision": "low", "memory": "low"},
 }
 
 
@@ -63,7 +63,11 @@ def load_mnn(model: str, x: np.ndarray, way: str) -> tuple[Callable[[], object],
 
     def call() -> np.ndarray:
         interpreter.runSession(session)
-        return np.array(interpreter.getSessionOutput(session).getData(), np.float32)
+        result = interpreter.getSessionOutput(session)
+        shape = result.getShape()
+        host = MNN.Tensor(shape, MNN.Halide_Type_Float, np.zeros(shape, np.float32), MNN.Tensor_DimensionType_Caffe)
+        result.copyToHostTensor(host)  # of float16 it is the copy that has floats
+        return np.array(host.getData(), np.float32)
 
     return lambda: given.copyFrom(held), call
 

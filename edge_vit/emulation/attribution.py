@@ -139,7 +139,7 @@ _KINDS = {
 
 # Names of XNNPACK's that fit several operators. A table look-up, such as an int8 hardswish, it calls invalid.
 _VAGUE = {
-    "Convert": ("QUANTIZE", "DEQUANTIZE"),
+    "Convert": ("DEQUANTIZE", "QUANTIZE"),  # of no operator of the model: a constant is unpacked
     "Invalid Unary Op": (
         *("HARD_SWISH", "LOGISTIC", "TANH", "ELU", "GELU", "RELU", "RELU6", "LEAKY_RELU", "EXP", "RSQRT", "SQRT"),
         *("SQUARE", "ABS", "NEG", "QUANTIZE", "DEQUANTIZE"),
