@@ -6,6 +6,7 @@ brings.
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from converters.cache import cache_folder
@@ -47,14 +48,12 @@ def mobilevit_xxs() -> dict[str, Any]:
 
 
 def _described(module: Any, resolution: int) -> dict[str, Any]:
-    """Return a network whose batch norms know what its random weights make of noise, so that values stay moderate."""
-    import torch
+    """Return a network whose random weights keep the size of what passes through, so that its logits say something."""
+    sys.path.append(str(Path(__file__).parent))  # convert imports this file alone
+    from own_networks import randomize_
 
-    for norm in (m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)):
-        norm.momentum = None  # the mean over all batches
-    with torch.no_grad():
-        module.train()(torch.randn(4, 3, resolution, resolution))
-    return {"module": module.eval(), "resolution": resolution}
+    randomize_(module, resolution)
+    return {"module": module, "resolution": resolution}
 
 
 def _find(requirement: str) -> None:
