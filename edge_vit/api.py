@@ -132,7 +132,7 @@ def train_int8(name: str, data: "str | Path", weights: str, recipe: Recipe = QAT
 def quantize(
     model: "FloatModel | nn.Module",
     pixels: "np.ndarray | None" = None,
-    method: "CalibrationMethod" = "mse",
+    method: "CalibrationMethod" = "corrected",
     *,
     mean: "tuple[float, float, float] | None" = None,
     std: "tuple[float, float, float] | None" = None,
@@ -143,7 +143,8 @@ def quantize(
         model: As `load` gives it, or a classifier of your own in eval mode, from normalised images (B, 3, R, R) to
             logits.
         pixels: Pictures to choose ranges from, (N, R, R, 3), uint8; None where the weights carry ranges.
-        method: How a range is chosen: "mse", "percentile", "min_max", "entropy", or "best", which corrects biases too.
+        method: How ranges are chosen: "mse", "percentile", "min_max", "entropy"; "corrected" is "mse" with biases
+            that take up what int8 shifts, "best" goes by the logits.
         mean, std: Of a network of your own, what its images are normalised with; None for ImageNet's.
 
     Raises:

@@ -137,8 +137,8 @@ def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
         "--calib-method",
         choices=CALIBRATION_METHODS,
         default="",
-        help="how a range is chosen (mse; best with --int16); best: by what it does to the logits, and weights and "
-        "biases corrected",
+        help="how ranges are chosen (corrected; best with --int16); corrected: mse, least squared error, and biases "
+        "that take up what int8 shifts; best: by what it does to the logits, weights and biases corrected, in minutes",
     )
     group.add_argument(
         "--data", type=Path, metavar="DIR",

@@ -68,8 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--calib-method",
         choices=CALIBRATION_METHODS,
-        default="mse",
-        help="how a range is chosen (mse); best: each by what it does to the logits, and corrected biases",
+        default="corrected",
+        help="how ranges are chosen (corrected: mse, and biases that take up what int8 shifts), as of convert",
     )
     parser.add_argument("--resolution", metavar="R|HxW", help="input side in pixels, or both; default: as trained")
     parser.add_argument("--all", action="store_true", help=f"show every layer, not the first {_SHOWN}")

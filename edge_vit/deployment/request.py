@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NUM_CALIBRATION_PICTURES = 128
 NUM_COMPARED_PICTURES = 2000
 BUDGET = "budget"  # in a manifest's account of the quantization: how --max-drop was met
-CalibrationMethod = Literal["mse", "percentile", "min_max", "entropy", "best"]
+CalibrationMethod = Literal["corrected", "mse", "percentile", "min_max", "entropy", "best"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 FREE = "free"  # batch: any number of pictures
 
@@ -148,7 +148,7 @@ class ConvertConfig:
     @property
     def ranges_by(self) -> CalibrationMethod:
         """The method that is named, or the one for files of this precision."""
-        return self.calib_method or ("best" if self.precision == "int16" else "mse")
+        return self.calib_method or ("best" if self.precision == "int16" else "corrected")
 
     @property
     def is_free_batch(self) -> bool:

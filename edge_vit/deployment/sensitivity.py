@@ -37,7 +37,7 @@ class SensitivityConfig:
     raw_weights: bool = False
     calib: Path | None = None
     calib_images: int = NUM_CALIBRATION_PICTURES
-    calib_method: CalibrationMethod = "mse"
+    calib_method: CalibrationMethod = "corrected"
     resolution: Resolution | None = None
 
     def __post_init__(self) -> None:

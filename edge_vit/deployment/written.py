@@ -92,15 +92,15 @@ def rebuild(manifest: "Manifest", folder: Path) -> "Int8Graph":
     from calibration.preprocess import Preprocess
     from edge_vit.evaluation.comparison import find_reference
     from edge_vit.models.sources import recorded_weights
-    from edge_vit.quantization.pipeline import BEST, KEPT_FLOAT, build_float, prepare_int8
+    from edge_vit.quantization.pipeline import BEST, BIASES, KEPT_FLOAT, build_float, prepare_int8, unpacked
     from edge_vit.quantization.plan import QParams
     from edge_vit.quantization.processors import find_processor
 
     facts = manifest.quantization
     if BEST in facts:
         raise ValueError(
-            f"{manifest.file.name} was made with --calib-method best, whose biases it alone holds; its graph cannot be "
-            "made again to compare with"
+            f"{manifest.file.name} was made with --calib-method best, whose rounded weights it alone holds; its graph "
+            "cannot be made again to compare with"
         )
     source = find_reference(manifest, folder)
     if manifest.precision != "int8_ptq":  # else the float weights were rounded
@@ -110,6 +110,7 @@ def rebuild(manifest: "Manifest", folder: Path) -> "Int8Graph":
     return prepare_int8(
         build_float(manifest.model, source, preprocess.resolution), None,
         processor=find_processor(manifest.processor), keep_float=facts.get(KEPT_FLOAT, ()), known_ranges=known,
+        known_biases={name: unpacked(text) for name, text in facts.get(BIASES, {}).items()},
     )  # fmt: skip
 
 

@@ -6,15 +6,15 @@
    on the pictures (GPTQ, arXiv 2210.17323), layer after layer, each on the inputs that it will have.
 3. Biases take up the mean that int8 adds to each output channel (bias correction, arXiv 1906.04721, section 4.2).
 
-A step that leaves more noise at the logits of the pictures held back is not taken. With activations of 16 bits ranges
-make no noise: `find_wide` goes from the lowest to the highest value, and further, and takes the last two steps, for the
-weights alone. Cross-layer equalization (section
-4.1 there) and SmoothQuant (arXiv 2211.10438) have nothing to do here: between our layers stands a Hardswish, which does
-not commute with a scale, and there is no layer norm whose scale could take one up.
+A step that leaves more noise at the logits of the pictures held back is not taken. `find_biases` takes the last one
+alone, for ranges that stand. With activations of 16 bits ranges make no noise: `find_wide` goes from the lowest to the
+highest value, and further, and takes the last two steps, for the weights alone. Cross-layer equalization (section 4.1
+there) and SmoothQuant (arXiv 2211.10438) have nothing to do here: between our layers stands a Hardswish, which does not
+commute with a scale, and there is no layer norm whose scale could take one up.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -33,6 +33,7 @@ from edge_vit.quantization.ptq import observe, qparams_of
 from edge_vit.quantization.quantizer import WEIGHT_MAX
 from edge_vit.quantization.simulate import Part, Runner, Simulation
 
+LEAST_PICTURES = 4
 NUM_HELD_BACK = 16  # pictures that steps are judged on
 NUM_TRIED_ON = 8  # of these, those that candidates are tried on, one layer at a time
 NUM_CORRECTED_ON = 32
@@ -121,9 +122,43 @@ def find_wide(float_model: FloatModel, pixels: np.ndarray, processor: Processor)
     )
 
 
+def find_biases(
+    float_model: FloatModel,
+    pixels: np.ndarray,
+    ranges: Mapping[str, QParams],
+    processor: Processor = CPU,
+    keep_float: Collection[str] = (),
+    is_wide: bool = False,
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Correct the biases for ranges that stand: step 3 alone.
+
+    Args:
+        pixels: As of `find_best`; of fewer than four nothing can be held back, and nothing is corrected.
+        ranges: Of the plan with `keep_float`, all of it.
+        is_wide: Activations will have 16 bits: only what rounding weights does is corrected.
+
+    Returns:
+        What is added to the graph's parameters of these names, numbers that float16 holds; and the signal to noise at
+        the logits of the pictures held back, in dB, before and after. No biases where they do not gain.
+    """
+    if len(pixels) < LEAST_PICTURES:
+        return {}, {}
+    seen, judged = _divided(pixels)
+    made = prepare_int8(
+        float_model, None, batch=2, is_free_batch=True, processor=processor, keep_float=keep_float, known_ranges=ranges
+    )
+    simulation = Simulation(made)
+    only: Part | None = "operators" if is_wide else None
+    noise = {"before": _db(simulation, judged, only)}
+    correcting = _Correcting(simulation, torch.from_numpy(seen[:NUM_CORRECTED_ON]).float(), False, only)
+    noise["after"] = _db(simulation, judged, only)
+    biases = {name: delta.half().float() for name, delta in correcting.biases().items()}
+    return biases if noise["after"] > noise["before"] else {}, {key: round(value, 2) for key, value in noise.items()}
+
+
 def _divided(pixels: np.ndarray) -> tuple[np.ndarray, Tensor]:
     """Return the pictures to choose by, and those that steps are judged on."""
-    if len(pixels) < 4:
+    if len(pixels) < LEAST_PICTURES:
         raise ValueError(f"{len(pixels)} calibration pictures are too few for --calib-method best; give 4 or more")
     held = min(NUM_HELD_BACK, len(pixels) // 4)
     return pixels[:-held], torch.from_numpy(pixels[-held:]).float()
@@ -213,7 +248,7 @@ class _Correcting(Runner):
             return is_stored and readers[id(get_tensor(simulation.graph, argument))] == 1
 
         self._with_bias = {node for node in gemms if is_own(node, 2)}
-        self._with_weight = {node for node in gemms if is_own(node, 1) and _groups(node) == 1}
+        self._with_weight = {node for node in gemms if is_own(node, 1)}
         self.deltas: dict[Node, Tensor] = {}
         self._before: dict[Node, Tensor] = {}
         with torch.no_grad():
@@ -242,7 +277,7 @@ class _Correcting(Runner):
             weight = self._tensor(n, 1)
             self._before[n] = weight.clone()
             exact = self._simulation.float_constants(n)[1]
-            weight.copy_(round_weights(exact, weight, _rows(n, self.env[n.args[0]])))  # type: ignore[index]
+            weight.copy_(round_weights(exact, weight, _moments(n, self.env[n.args[0]])))  # type: ignore[index]
         value = super().compute(n)
         if n not in self._with_bias:
             return value
@@ -256,31 +291,33 @@ class _Correcting(Runner):
         return get_tensor(self._simulation.graph, node.args[place])
 
 
-def round_weights(exact: Tensor, nearest: Tensor, rows: Tensor) -> Tensor:
+def round_weights(exact: Tensor, nearest: Tensor, moments: Tensor) -> Tensor:
     """Round a weight so that what it makes of some inputs changes least.
 
     Args:
         exact: (O, ...), float.
         nearest: The same, each rounded to its nearest: its largest value of a channel is 127 steps of the grid.
-        rows: Inputs of the layer, (N, I), I the size of a channel's weights.
+        moments: Mean products of the layer's inputs with each other, (G, I, I), I the size of a channel's weights, for
+            each of the G groups that the channels are divided into in their order.
 
     Returns:
         Numbers of the same grid, of the shape of `exact`. A channel's largest stays, since its grid is known by it.
     """
-    flat, usual = exact.flatten(1).double(), nearest.flatten(1).double()
-    scale = usual.abs().amax(1, keepdim=True).clamp_min(1e-30) / WEIGHT_MAX
-    largest = usual.abs().argmax(1, keepdim=True)
-    moments = rows.double().T @ rows.double() / len(rows)
-    diagonal = moments.diagonal()
-    diagonal += _DAMPING * diagonal.mean().clamp_min(1e-12)
+    groups, size = moments.shape[:2]
+    left, usual = (one.flatten(1).double().view(groups, -1, size).clone() for one in (exact, nearest))
+    scale = usual.abs().amax(2, keepdim=True).clamp_min(1e-30) / WEIGHT_MAX
+    largest = usual.abs().argmax(2, keepdim=True)
+    moments = moments.double().clone()
+    diagonal = moments.diagonal(dim1=1, dim2=2)
+    diagonal += _DAMPING * diagonal.mean(1, keepdim=True).clamp_min(1e-12)
     factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(moments)), upper=True)
-    left, found = flat.clone(), torch.empty_like(flat)
-    for i in range(flat.shape[1]):
-        column = left[:, i : i + 1]
+    found = torch.empty_like(left)
+    for i in range(size):
+        column = left[:, :, i : i + 1]
         rounded = (column / scale).round().clamp(-WEIGHT_MAX, WEIGHT_MAX) * scale
-        found[:, i : i + 1] = torch.where(largest == i, usual[:, i : i + 1], rounded)
-        error = (column - found[:, i : i + 1]) / factor[i, i]
-        left[:, i + 1 :] -= error * factor[i : i + 1, i + 1 :]
+        found[:, :, i : i + 1] = torch.where(largest == i, usual[:, :, i : i + 1], rounded)
+        error = (column - found[:, :, i : i + 1]) / factor[:, i : i + 1, i : i + 1]
+        left[:, :, i + 1 :] -= error * factor[:, i : i + 1, i + 1 :]
     return found.to(exact.dtype).view_as(exact)
 
 
@@ -288,14 +325,20 @@ def _groups(node: Node) -> int:
     return cast(int, node.args[6]) if node.target == ATEN.conv2d.default and len(node.args) > 6 else 1
 
 
-def _rows(node: Node, value: Tensor) -> Tensor:
-    """Return the inputs of a convolution or linear layer, one row for each place that it computes, (N, I)."""
+def _moments(node: Node, value: Tensor) -> Tensor:
+    """Return the mean products of the inputs of a convolution or linear layer, see `round_weights`."""
     if node.target != ATEN.conv2d.default:
-        return value.flatten(0, -2)
+        rows = value.flatten(0, -2).double()
+        return (rows.T @ rows / len(rows))[None]
     kernel = tuple(cast(Node, node.args[1]).meta["val"].shape[2:])
     stride, padding, dilation = (_pair(node, place, usual) for place, usual in ((3, 1), (4, 0), (5, 1)))
-    unfolded = torch.nn.functional.unfold(value, kernel, dilation, padding, stride)
-    return unfolded.transpose(1, 2).flatten(0, 1)  # (B, I, N) -> (B * N, I)
+    total: Tensor | float = 0.0
+    for picture in value:  # one at a time: all windows of all pictures may be gigabytes
+        windows = torch.nn.functional.unfold(picture[None], kernel, dilation, padding, stride)
+        rows = windows.view(_groups(node), -1, windows.shape[2])  # (G, I, N)
+        total = total + (rows @ rows.transpose(1, 2)).double() / (rows.shape[2] * len(value))
+    assert isinstance(total, Tensor)
+    return total
 
 
 def _pair(node: Node, place: int, usual: int) -> tuple[int, ...]:

@@ -1,13 +1,15 @@
 """From weights to the graph that every converter lowers."""
 
+import base64
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from calibration.preprocess import Preprocess
 from calibration.ranges import RangeMethod
@@ -23,16 +25,20 @@ from edge_vit.models.rectangles import load_model
 from edge_vit.models.sources import WeightsSource, no_ranges
 from edge_vit.models.weights import WithoutRandomValues, count_classes, randomize_
 from edge_vit.quantization.checkpoint import load_into_graph_, ranges_from
-from edge_vit.quantization.graph import export_graph
+from edge_vit.quantization.graph import export_graph, get_tensor
 from edge_vit.quantization.half_scales import int8_constants, round_scales_
-from edge_vit.quantization.plan import Plan, QParams, make_plan, ranges_of
+from edge_vit.quantization.plan import GEMM_OPS, Plan, QParams, make_plan, ranges_of
 from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import calibrate
 from edge_vit.quantization.quantizer import quantize_graph
 
-CalibrationMethod = RangeMethod | Literal["best"]
+if TYPE_CHECKING:
+    from edge_vit.quantization.best import Best
+
+CalibrationMethod = RangeMethod | Literal["corrected", "best"]
 _HEAD = "model.head."  # of a classifier's graph
 BEST = "best"  # there: what `--calib-method best` chose
+BIASES = "biases_added"  # there: what bias correction adds, see `packed`
 KEPT_FLOAT = "kept_float"  # in a manifest's account of the quantization: operators left in float on purpose
 
 
@@ -164,6 +170,7 @@ def prepare_int8(
     processor: Processor = CPU,
     keep_float: Collection[str] = (),
     known_ranges: Mapping[str, QParams] | None = None,
+    known_biases: Mapping[str, Tensor] = MappingProxyType({}),
     is_wide: bool = False,
 ) -> Int8Graph:
     """Plan the int8 graph and find its ranges, in a quantized checkpoint or with calibration pixels.
@@ -176,12 +183,16 @@ def prepare_int8(
         processor: Where it is to run; `batches` may choose those ranges that only its plan has.
         keep_float: As in `make_plan`.
         known_ranges: Ranges that were found before with the same `keep_float`; they stand, and no pixels are needed.
-        is_wide: Activations will have 16 bits: the method "best" looks at the weights alone.
+        known_biases: What was added to parameters of these names then.
+        is_wide: Activations will have 16 bits: the methods that look at more than ranges look at the weights alone.
 
     Raises:
         ValueError: If ranges are neither stored nor can be calibrated.
     """
     integers = float_model.integers
+    biases: Mapping[str, Tensor] = known_biases
+    weights: Mapping[str, Tensor] = {}
+    is_corrected = False
     if integers is None and batches is None and known_ranges is None:
         raise no_ranges(float_model.weights)
     example = torch.zeros(batch, *float_model.preprocess.size, 3)
@@ -206,7 +217,7 @@ def prepare_int8(
             )
         summary |= {"ranges_from": float_model.weights}
         if missing and batches is not None:
-            ranges = calibrate(graph, plan, batches, "mse" if method == "best" else method) | ranges
+            ranges = calibrate(graph, plan, batches, _range_method(method)) | ranges
             summary |= {"ranges_calibrated": missing}
     elif known_ranges is not None:
         ranges, precision = {}, "int8_ptq"
@@ -216,15 +227,23 @@ def prepare_int8(
         precision = "int8_ptq"
         summary |= {"ranges_from": f"calibration, {method}"}
         if method == "best":
-            ranges = _calibrate_best_(graph, float_model, batches, processor, summary, is_wide)
+            found = _find_best(float_model, batches, processor, summary, is_wide)
+            ranges, biases, weights = found.ranges, found.biases, found.weights
         else:
-            ranges = calibrate(graph, plan, batches, method)
+            batches = list(batches)
+            ranges = calibrate(graph, plan, batches, _range_method(method))
+            is_corrected = method == "corrected" and not float_model.features  # which have no logits to go by
     if keep_float:
         whole, plan = plan, make_plan(graph, processor=processor, keep_float=keep_float)
         ranges = ranges_of(plan, whole, ranges) if known_ranges is None else ranges
     if known_ranges is not None:
         ranges = dict(known_ranges)
+    if is_corrected and batches is not None:
+        biases = _find_biases(float_model, batches, ranges, processor, keep_float, summary, is_wide)
+    before = _change_(graph, plan, biases, weights)
     unrounded = int8_constants(graph, plan)
+    for name, constants in before.items():
+        unrounded.setdefault(name, {}).update(constants)
     ranges = round_scales_(graph, plan, ranges)
     summary["ranges"] = {name: [r.scale, r.zero_point] for name, r in _all_ranges(plan, ranges).items()}
     summary["float_operators"] = [plan.names[node] for node in plan.float_nodes]
@@ -236,30 +255,81 @@ def prepare_int8(
     )  # fmt: skip
 
 
-def _calibrate_best_(
-    graph: GraphModule,
-    float_model: FloatModel,
-    batches: Iterable[Tensor],
-    processor: Processor,
-    summary: dict[str, Any],
-    is_wide: bool,
-) -> dict[str, QParams]:
-    """Return the ranges of `find_best` or `find_wide`; give the graph its weights and biases; note all in `summary`."""
+def _range_method(method: CalibrationMethod) -> RangeMethod:
+    return "mse" if method == "corrected" or method == "best" else method
+
+
+def _find_best(
+    float_model: FloatModel, batches: Iterable[Tensor], processor: Processor, summary: dict[str, Any], is_wide: bool
+) -> "Best":
+    """Return what `find_best` or `find_wide` chooses; note it in `summary`."""
     from edge_vit.quantization.best import find_best, find_wide  # which simulate what is made here
 
     find = find_wide if is_wide else find_best
-    found = find(float_model, torch.cat(list(batches)).numpy().astype(np.uint8), processor)
-    parameters = dict(graph.named_parameters())
-    with torch.no_grad():
-        for name, delta in found.biases.items():
-            parameters[name].add_(delta)
-        for name, weight in found.weights.items():
-            parameters[name].copy_(weight)
+    found = find(float_model, _pixels(batches), processor)
     summary[BEST] = {
         "ranges_by": found.methods, "weights_rounded": len(found.weights), "biases_corrected": len(found.biases),
         "held_back_db": found.noise_db,
     }  # fmt: skip
-    return found.ranges
+    return found
+
+
+def _find_biases(
+    float_model: FloatModel,
+    batches: Iterable[Tensor],
+    ranges: Mapping[str, QParams],
+    processor: Processor,
+    keep_float: Collection[str],
+    summary: dict[str, Any],
+    is_wide: bool,
+) -> dict[str, Tensor]:
+    """Return what `best.find_biases` adds to the biases; note it in `summary`, in full."""
+    from edge_vit.quantization.best import find_biases
+
+    biases, noise_db = find_biases(float_model, _pixels(batches), ranges, processor, keep_float, is_wide)
+    summary["corrected"] = {"biases_corrected": len(biases), "held_back_db": noise_db}
+    summary[BIASES] = {name: packed(delta) for name, delta in biases.items()}
+    return biases
+
+
+def _pixels(batches: Iterable[Tensor]) -> np.ndarray:
+    return torch.cat(list(batches)).numpy().astype(np.uint8)
+
+
+def packed(values: Tensor) -> str:
+    """Return numbers that float16 holds as text for a manifest: base64 of their bytes, lowest first."""
+    return base64.b64encode(values.detach().numpy().astype("<f2").tobytes()).decode("ascii")
+
+
+def unpacked(text: str) -> Tensor:
+    """Return what `packed` was given.
+
+    Raises:
+        ValueError: If the text is none of its.
+    """
+    return torch.from_numpy(np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32))
+
+
+def _change_(
+    graph: GraphModule, plan: Plan, biases: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> dict[str, dict[int, Tensor]]:
+    """Add to biases of int8 operators and put others in the place of weights; return those that were there before.
+
+    Returns:
+        Copies by the operator's name and the argument's place.
+    """
+    before: dict[str, dict[int, Tensor]] = {}
+    for node in plan.int8_nodes:
+        places = node.args[:3] if node.target in GEMM_OPS else ()
+        for place, argument in enumerate(places):
+            name = str(argument.target) if isinstance(argument, Node) else ""
+            if name not in biases and name not in weights:
+                continue
+            tensor = get_tensor(graph, argument)
+            before.setdefault(plan.names[node], {})[place] = tensor.detach().clone()
+            with torch.no_grad():
+                tensor.copy_(weights[name] if name in weights else tensor + biases[name])
+    return before
 
 
 def leave_float(made: Int8Graph, operators: Collection[str]) -> Int8Graph:

@@ -96,7 +96,7 @@ def test_rounding_goes_by_what_it_does_to_the_output(shape):
     exact = torch.randn(shape, generator=generator)
     nearest = on_half_grid(exact, per_channel=True)
     rows = torch.randn(200, 4, generator=generator) @ torch.randn(4, 12, generator=generator)
-    rounded = round_weights(exact, nearest, rows)
+    rounded = round_weights(exact, nearest, (rows.T @ rows / len(rows))[None])
 
     def error(weight):
         return float((rows @ (weight - exact).flatten(1).T).square().sum())
@@ -107,6 +107,84 @@ def test_rounding_goes_by_what_it_does_to_the_output(shape):
     assert float((steps - steps.round()).abs().max()) < 1e-3 and torch.equal(
         on_half_grid(rounded, per_channel=True), rounded
     )
+
+
+@pytest.mark.parametrize("kind", ["depthwise", "two groups", "linear", "convolution"])
+def test_every_layer_is_rounded_by_the_inputs_that_it_has(kind):
+    """The mean squared change of the output is what the moments say, group by group."""
+    from edge_vit.quantization.graph import ATEN, export_graph, get_tensor
+
+    torch.manual_seed(0)
+    made = {
+        "depthwise": torch.nn.Conv2d(6, 6, 3, 2, 1, groups=6), "two groups": torch.nn.Conv2d(6, 4, 3, groups=2),
+        "linear": torch.nn.Linear(6, 5), "convolution": torch.nn.Conv2d(6, 5, 2, bias=False),
+    }[kind]  # fmt: skip
+    x = torch.randn(3, 9, 9, 6) if kind == "linear" else torch.randn(3, 6, 9, 9)
+    graph = export_graph(made.eval(), x)
+    node = next(n for n in graph.graph.nodes if n.target in (ATEN.linear.default, ATEN.conv2d.default))
+    exact = get_tensor(graph, node.args[1]).detach()
+    moments = best._moments(node, x)
+    other = exact + 0.1 * torch.randn(exact.shape)
+    change = (other - exact).flatten(1).view(len(moments), -1, moments.shape[1]).double()
+    told = (change @ moments * change).sum((1, 2)).sum()
+    with torch.no_grad():
+        before = made(x)
+        made.weight.copy_(other)
+        axis = made(x).dim() - 1 if kind == "linear" else 1
+        apart = (made(x) - before).square().movedim(axis, 0).flatten(1).mean(1).sum()
+    assert float(told) == pytest.approx(float(apart), rel=1e-4)
+
+
+def test_the_default_takes_up_shifts_and_its_record_gives_them_back(shown):
+    """In a stack of depthwise and pointwise convolutions, whose few weights a channel shift what they give."""
+    from torch import nn
+
+    from edge_vit.quantization.own_float import from_module
+    from edge_vit.quantization.pipeline import BIASES, prepare_int8, unpacked
+
+    torch.manual_seed(2)
+    layers = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU6()]
+    for _ in range(4):
+        layers += [nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.ReLU6(), nn.Conv2d(8, 8, 1), nn.ReLU6()]
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    for layer in net:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    float_model = from_module(net.eval(), shown.shape[1:3])
+    floats, made = run_pixels(float_model.module, shown[32:]), {}
+    for method in ("mse", "corrected"):
+        made[method] = build_quantized(float_model, pixel_batches(shown[:32]), method)
+    decibels = {method: sqnr_db(floats, run_pixels(one.graph, shown[32:])) for method, one in made.items()}
+    assert decibels["corrected"] > decibels["mse"] + 0.5, decibels
+    summary = made["corrected"].summary
+    told = summary["corrected"]
+    assert told["held_back_db"]["after"] > told["held_back_db"]["before"] and told["biases_corrected"] > 3
+    again = prepare_int8(
+        float_model, None, known_ranges=made["corrected"].ranges,
+        known_biases={name: unpacked(text) for name, text in summary[BIASES].items()},
+    )  # fmt: skip
+    from edge_vit.quantization.quantizer import quantize_graph
+
+    graph = quantize_graph(again.graph, again.plan, again.ranges)
+    assert np.array_equal(run_pixels(graph, shown[32:]), run_pixels(made["corrected"].graph, shown[32:]))
+
+
+def test_a_layer_in_float_has_its_own_bias(float_model, shown):
+    from edge_vit.quantization.pipeline import prepare_int8
+    from edge_vit.quantization.simulate import Simulation
+
+    images = torch.from_numpy(shown[:4]).float()
+    for method in ("corrected", "best"):
+        made = prepare_int8(float_model, pixel_batches(shown[:32], 8), method, 2, is_free_batch=True)
+        simulation = Simulation(made)
+        exact = simulation.logits(simulation.run(images, ())).numpy()
+        np.testing.assert_allclose(exact, run_pixels(float_model.module, shown[:4]), atol=1e-5)
+
+
+def test_too_few_pictures_to_hold_any_back_correct_nothing(float_model, shown):
+    made = build_quantized(float_model, pixel_batches(shown[:3]), "corrected")
+    assert made.summary["corrected"] == {"biases_corrected": 0, "held_back_db": {}}
 
 
 def test_a_handful_of_pictures_is_refused(float_model, shown):
