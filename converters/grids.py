@@ -121,6 +121,14 @@ def _left(operators: Sequence[Int8Operator], counts: Counter[tuple[object, ...]]
     return left[::-1]
 
 
+def wide_grid(scale: float, zero_point: int) -> tuple[float, int]:
+    """Return scale and zero point of the 16-bit grid that reaches as far as an 8-bit one.
+
+    Where that has nothing below zero, it saturates at zero as that does, so that no ReLU has to stand before it.
+    """
+    return (scale / 256.0, -32768) if zero_point == -128 else (wide_scale(scale, zero_point), 0)
+
+
 def wide_scale(scale: float, zero_point: int) -> float:
     """Return the scale of the symmetric 16-bit grid that reaches as far as an 8-bit one.
 

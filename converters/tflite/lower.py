@@ -39,6 +39,7 @@ class TFLiteOptions:
         half_precision: Store the constants of a float graph in fp16; kernels compute in float32.
         has_floats: Whether the processor computes floats; where it does not, softmax and GELU stay in int8.
         is_wide: Give the activations of a quantized graph 16 bits; weights keep 8.
+        has_plain_constants: Write sums with constants as LiteRT's GPU engine reads them.
         io: "uint8" takes pixels and gives floats; "int8" takes pixels less 128 and gives integers, as a quantized graph
             does inside.
         outputs: The names of what the model gives, in order.
@@ -48,6 +49,7 @@ class TFLiteOptions:
     half_precision: bool = False
     has_floats: bool = True
     is_wide: bool = False
+    has_plain_constants: bool = False
     io: Literal["uint8", "int8"] = "uint8"
     outputs: tuple[str, ...] = ("logits",)
     card: ModelCard = ModelCard()  # noqa: RUF009, it is frozen
@@ -95,6 +97,7 @@ def convert_through(
         stored_constants=stored,
         has_floats=options.has_floats,
         is_wide=options.is_wide,
+        has_plain_constants=options.has_plain_constants,
         io=options.io,
         outputs=options.outputs,
         metadata=metadata,

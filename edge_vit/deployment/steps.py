@@ -214,6 +214,7 @@ def convert_one(
         etrecord=etrecord,
         is_free_batch=model.is_free_batch,
         has_floats=model.processor.has_floats,
+        has_plain_constants=model.processor.has_plain_constants,
         io=io,
     )
     inputs = (torch.zeros(model.batch, *model.float_model.preprocess.size, 3),)

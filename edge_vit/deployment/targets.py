@@ -29,7 +29,7 @@ class Request:
         float_between: In which precision Core ML computes between the integers.
         etrecord: Where ExecuTorch is to leave its ETRecord.
         is_free_batch: Take any number of pictures at once, where the format can.
-        has_floats: As of the processor that the file is for.
+        has_floats, has_plain_constants: As of the processor that the file is for.
         io: "uint8" takes pixels and gives floats; "int8" takes pixels less 128 and gives integers.
     """
 
@@ -41,6 +41,7 @@ class Request:
     etrecord: Path | None = None
     is_free_batch: bool = False
     has_floats: bool = True
+    has_plain_constants: bool = False
     io: Io = "uint8"
 
 
@@ -67,6 +68,7 @@ def _tflite(request: Request) -> Any:
     return TFLiteOptions(
         half_precision=request.precision == "fp16",
         has_floats=request.has_floats,
+        has_plain_constants=request.has_plain_constants,
         is_wide=request.precision == "int16",
         io=request.io,
         outputs=request.outputs,

@@ -27,7 +27,7 @@ from calibration.ranges import RangeObserver
 from converters.sqnr import sqnr_db
 from edge_vit.quantization.graph import ATEN, count_readers, export_graph, get_tensor
 from edge_vit.quantization.pipeline import FloatModel, pixel_batches, prepare_int8
-from edge_vit.quantization.plan import GEMM_OPS, Plan, QParams, make_plan
+from edge_vit.quantization.plan import GEMM_OPS, Plan, QParams, RangeGroup, make_plan
 from edge_vit.quantization.processors import CPU, Processor
 from edge_vit.quantization.ptq import observe, qparams_of
 from edge_vit.quantization.quantizer import WEIGHT_MAX
@@ -105,9 +105,8 @@ def find_wide(float_model: FloatModel, pixels: np.ndarray, processor: Processor)
     graph, plan = _planned(float_model, processor)
     observers = observe(graph, plan, pixel_batches(seen, min(_BATCH, len(seen))))
     ranges = {
-        name: qparams_of((WIDE_REACH * low, WIDE_REACH * high), plan.groups[name].kind == "symmetric")
+        name: qparams_of(_wide_ends(plan.groups[name], one), plan.groups[name].kind == "symmetric")
         for name, one in observers.items()
-        for low, high in [one.min_max()]
     }
     made = prepare_int8(float_model, None, batch=2, is_free_batch=True, processor=processor, known_ranges=ranges)
     simulation = Simulation(made)
@@ -154,6 +153,15 @@ def find_biases(
     noise["after"] = _db(simulation, judged, only)
     biases = {name: delta.half().float() for name, delta in correcting.biases().items()}
     return biases if noise["after"] > noise["before"] else {}, {key: round(value, 2) for key, value in noise.items()}
+
+
+def _wide_ends(group: RangeGroup, observer: RangeObserver) -> tuple[float, float]:
+    """Return more than what was seen, but no more than clipping lets through: it then needs no operator of its own."""
+    low, high = (WIDE_REACH * end for end in observer.min_max())
+    if all(entry.target == ATEN.hardtanh.default for entry in group.entries):
+        least, most = zip(*((entry.args[1], entry.args[2]) for entry in group.entries), strict=True)
+        return max(low, min(least)), min(high, max(most))
+    return low, high
 
 
 def _divided(pixels: np.ndarray) -> tuple[np.ndarray, Tensor]:

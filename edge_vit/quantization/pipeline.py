@@ -373,7 +373,7 @@ def build_quantized(
     precision, summary = made.precision, made.summary
     if is_wide:
         precision = precision.replace("int8", "int16")
-        summary = summary | {"activations": "int16, symmetric, as far as the int8 grids in `ranges` reach"}
+        summary = summary | {"activations": "int16, as far as the int8 grids in `ranges` reach"}
     return QuantizedModel(
         graph=quantize_graph(made.graph, made.plan, made.ranges, is_wide=True) if is_wide else narrow,
         plan=made.plan,

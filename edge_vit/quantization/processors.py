@@ -23,6 +23,8 @@ class Processor:
         grids: Kind -> (scale, zero point), the only grid that kernels know for what such an operator gives.
         has_floats: Whether it can compute what is not in `int8`. Where it cannot, a layer norm is spelled out in kinds
             that are, and what still has no integer form is refused.
+        has_plain_constants: Whether its kernels want constants in sums and products with as many axes as the other
+            side, the first of length one.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Processor:
     int8: frozenset[str] = frozenset()
     grids: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     has_floats: bool = True
+    has_plain_constants: bool = False
 
 
 # Where softmax runs in float, the grid of its output is free: over 196 tokens most probabilities lie below one step of
@@ -62,6 +65,7 @@ GPU = Processor(
     source="LiteRT.js on WebGPU, docs/processors.md",
     precisions=("fp32", "fp16"),
     targets=("tflite",),
+    has_plain_constants=True,
 )
 PROCESSORS = {processor.name: processor for processor in (CPU, NPU, GPU)}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch.fx import GraphModule, Node
 
-from converters.grids import wide_scale
+from converters.grids import wide_grid
 from converters.quiet import quiet
 from edge_vit.quantization.graph import ATEN, is_constant
 from edge_vit.quantization.packages import check_torchao
@@ -135,9 +135,10 @@ def _fixed_spec(qparams: QParams, is_wide: bool = False) -> object:
     from torchao.quantization.pt2e.quantizer import FixedQParamsQuantizationSpec
 
     if is_wide:
+        scale, zero_point = wide_grid(qparams.scale, qparams.zero_point)
         return FixedQParamsQuantizationSpec(
-            dtype=torch.int16, scale=wide_scale(qparams.scale, qparams.zero_point), zero_point=0, quant_min=-32768,
-            quant_max=32767, qscheme=torch.per_tensor_affine,
+            dtype=torch.int16, scale=scale, zero_point=zero_point, quant_min=-32768, quant_max=32767,
+            qscheme=torch.per_tensor_affine,
         )  # fmt: skip
     return FixedQParamsQuantizationSpec(
         dtype=torch.int8, scale=qparams.scale, zero_point=qparams.zero_point, quant_min=-128, quant_max=127,

@@ -60,5 +60,6 @@ def test_onnx_has_no_float_island_and_keeps_large_biases_of_small_weights(tmp_pa
     module = PixelInput(OddLayers(), 16, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
     lowered = Lowered.from_module(module, 16).int16().to("onnx", tmp_path)
     counts = lowered.result.details["operators"].counts
-    assert counts["Relu"] == {"int16": 1} and {p for by in counts.values() for p in by} == {"int16"}
+    assert "Relu" not in counts, "the grid saturates where it does"
+    assert {precision for by in counts.values() for precision in by} == {"int16"}
     lowered.runs().agrees(db=60)

@@ -7,6 +7,7 @@ from converters.tflite.edits.constants import shrink_constants_
 from converters.tflite.edits.flatbuffer import EditedModel
 from converters.tflite.edits.half import allow_half_
 from converters.tflite.edits.matmul import restore_matmuls_, turn_right_sides_
+from converters.tflite.edits.planes import plain_constants_
 from converters.tflite.edits.relu import fuse_relu_
 from converters.tflite.edits.wide import widen_
 from converters.tflite.metadata import NAME as METADATA
@@ -18,6 +19,7 @@ def edit_model(
     stored_constants: Literal["int8", "fp16"] | None,
     has_floats: bool = True,
     is_wide: bool = False,
+    has_plain_constants: bool = False,
     io: Literal["uint8", "int8"] = "uint8",
     outputs: tuple[str, ...] = ("logits",),
     metadata: bytes = b"",
@@ -31,6 +33,7 @@ def edit_model(
             float graph and concerns everything.
         has_floats: Whether the processor computes floats.
         is_wide: Give activations 16 bits.
+        has_plain_constants: Write sums with constants as LiteRT's GPU engine reads them.
         io: "int8" leaves the integers of a quantized graph as they are, at both ends.
         outputs: What the outputs are called.
         metadata: TFLite Metadata, see converters/tflite/metadata.py.
@@ -51,6 +54,8 @@ def edit_model(
     fuse_relu_(model)
     if is_wide:
         widen_(model)
+    if has_plain_constants:
+        plain_constants_(model)
     if stored_constants is not None:
         shrink_constants_(model, stored_constants)
     allow_half_(model)

@@ -146,7 +146,8 @@ class EditedModel:
             if max(code.builtinCode, code.deprecatedBuiltinCode) == number:
                 return i
         code = self.schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), 2
+        code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
+        code.version = 1 if kind == "RESHAPE" else 2  # of RESHAPE there is no second
         self.model.operatorCodes.append(code)
         return len(self.model.operatorCodes) - 1
 
