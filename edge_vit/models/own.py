@@ -150,13 +150,18 @@ def find_own_weights(
 
 
 def load_network(
-    own: OwnNetwork, source: WeightsSource | None = None, classes: Sequence[Mapping[str, str]] | None = None
+    own: OwnNetwork,
+    source: WeightsSource | None = None,
+    classes: Sequence[Mapping[str, str]] | None = None,
+    *,
+    may_know_more: bool = False,
 ) -> LoadedNetwork:
     """Call the user's function and load the weights, strictly.
 
     Args:
         source: Of a checkpoint its weights are loaded; else those that the function gives stay.
         classes: What it is to tell apart; None for what the checkpoint, the function, or ImageNet says.
+        may_know_more: Where it tells more apart than those, return the ones that it says, or ImageNet's.
 
     Raises:
         ValueError: If the function fails, gives no network, or the weights or the classes do not fit it.
@@ -181,6 +186,8 @@ def load_network(
     preprocess = _preprocess(own, said)
     count = _count_logits(own, module, preprocess)
     named = [dict(entry) for entry in wanted] if wanted else _entries(said.get("classes"), count)
+    if may_know_more and len(named) < count:
+        named = _entries(said.get("classes"), count)
     if len(named) != count:
         raise ValueError(
             f"{own.source} gives {count} logits, but there are {len(named)} classes; let the function take num_classes"

@@ -244,5 +244,5 @@ def _without_unreadable(
             print(line, file=sys.stderr)
     readable = without(images, (index for index, _ in faults))
     if not may_lose_classes:
-        check_no_class_is_empty(readable, skipped)
+        check_no_class_is_empty(readable, skipped, set(images.labels))
     return readable

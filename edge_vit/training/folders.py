@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,28 +97,62 @@ def _drawn(data: Path, whole: ImageSet, share: float, seed: int) -> dict[str, Im
 
 def imbalance(splits: Splits) -> str:
     """Return a remark where the largest class has several times the pictures of the smallest, "" elsewhere."""
-    counts = np.bincount(splits.train.labels, minlength=len(splits.classes))
+    shown, counts = np.unique(splits.train.labels, return_counts=True)
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < UNEVEN * counts[least]:
         return ""
-    names = splits.train.folders
+    names = [splits.train.folders[label] for label in shown]
     return (
         f"classes are uneven: {names[most]} has {counts[most]} pictures to learn from, {names[least]} {counts[least]}; "
         "--balanced draws from each as often"
     )
 
 
-def check_no_class_is_empty(images: ImageSet, unreadable: Sequence[SkippedImage] = ()) -> None:
-    """Raise ValueError if a class has no picture, `unreadable` ones having been taken out."""
+def check_no_class_is_empty(
+    images: ImageSet, unreadable: Sequence[SkippedImage] = (), shown: Collection[int] | None = None
+) -> None:
+    """Raise ValueError if a class has no picture.
+
+    Args:
+        unreadable: Pictures that were taken out.
+        shown: The labels that there were with these; None for all.
+    """
     present = set(images.labels)
     for label, folder in enumerate(images.folders):
-        if label in present:
+        if label in present or (shown is not None and label not in shown):
             continue
         first = next((image for image in unreadable if images.root / folder in image.path.parents), None)
         what = "no pictures" if first is None else f"no picture that can be read ({first.path.name}: {first.reason})"
         raise ValueError(
             f"{images.root}: class folder {folder} holds {what}; add some, or remove the class from both train and val"
         )
+
+
+def among(splits: Splits, classes: Sequence[dict[str, str]], label: str) -> Splits:
+    """Return the same pictures as some of the many classes that a network knows.
+
+    Args:
+        classes: The network's; folders are matched to them by id, then by name.
+        label: What to call the network.
+
+    Raises:
+        ValueError: If a folder is none of its classes.
+    """
+    names = {entry["id"]: entry["name"] for entry in splits.classes}
+    try:
+        places = match_classes(splits.train.folders, [SimpleNamespace(**entry) for entry in classes], names)
+    except ValueError as e:
+        reason = str(e).replace("the artefact", "it")
+        raise ValueError(
+            f"{label} gives {len(classes)} logits, but there are {len(names)} classes, and they are none of its: "
+            f"{reason}; let the function take num_classes, or name the folders by its classes"
+        ) from e
+    folders = tuple(entry["id"] for entry in classes)
+    parts = {
+        name: replace(images, labels=tuple(places[label] for label in images.labels), folders=folders)
+        for name, images in (("train", splits.train), ("select", splits.select), ("val", splits.val))
+    }
+    return replace(splits, classes=list(classes), **parts)
 
 
 def fitting_batch(num_images: int, batch_size: int, num_processes: int) -> int:

@@ -15,7 +15,7 @@ from edge_vit.models.user_code import names_function
 from edge_vit.quantization.processors import CPU, find_processor
 from edge_vit.training.config import DEFAULT_RESOLUTION, TrainConfig, TrainResult
 from edge_vit.training.curves import Curves, check_tensorboard
-from edge_vit.training.folders import Splits, fingerprint, fitting_batch, imbalance, list_splits
+from edge_vit.training.folders import Splits, among, fingerprint, fitting_batch, imbalance, list_splits
 from edge_vit.training.processes import Place, find_device, find_place, join, leave, use_bf16
 from edge_vit.training.state import check_settings, claimed, read_state, written
 
@@ -68,7 +68,9 @@ def _run_own(config: TrainConfig, own: OwnNetwork, place: Place, splits: Splits)
     from edge_vit.models.own import load_network
 
     source = None if config.weights is None else find_own_weights(own, config.weights, is_int8=False)
-    network = load_network(own, source, splits.classes)
+    network = load_network(own, source, splits.classes, may_know_more=True)
+    if len(network.classes) > len(splits.classes):
+        splits = among(splits, network.classes, own.source)
     height, width = network.preprocess.size
     if height != width:
         raise ValueError(
@@ -217,7 +219,15 @@ def _announce(config: TrainConfig, splits: Splits, folder: Path) -> None:
     counts = (
         f"{len(splits.train)} to learn from, {len(splits.select)} to choose the epoch by, {len(splits.val)} to judge by"
     )
-    print(f"pictures: {counts}, {len(splits.classes)} classes", file=sys.stderr)
+    shown, known = len(set(splits.train.labels)), len(splits.classes)
+    classes = f"{shown} of the network's {known} classes" if shown < known else f"{known} classes"
+    print(f"pictures: {counts}, {classes}", file=sys.stderr)
+    if shown < known and config.teacher is None:
+        print(
+            f"labels of {shown} classes alone make it forget the others; --teacher {config.model} --distill-weight 1 "
+            "keeps it to the answers that it gives now",
+            file=sys.stderr,
+        )
     if remark := imbalance(splits):
         print(remark, file=sys.stderr)
     if not len(splits.select):

@@ -19,6 +19,7 @@ from converters.artefact import RUNNERS, check_artefact, load_artefact
 from converters.first_line import first_line
 from edge_vit.layers.fuse import fuse
 from edge_vit.models.checkpoint_io import Checkpoint
+from edge_vit.models.own import find_network, load_network
 from edge_vit.models.rectangles import load_model
 from edge_vit.models.user_code import call_function, names_function
 from edge_vit.training.folders import Splits
@@ -97,12 +98,29 @@ def _open(source: str) -> Teacher:
     path = Path(source)
     if names_function(source):
         made = call_function(source)
-        return made if isinstance(made, Teacher) else _from_mapping(made, source)
+        return made if isinstance(made, Teacher) else _own(made, source) or _from_mapping(made, source)
     if path.suffix == ".pt2":
         return _exported(path)
     if path.suffix in RUNNERS:
         return _converted(path)
     return _checkpoint(path)
+
+
+def _own(made: Any, source: str) -> Teacher | None:
+    """Return a network of the user's own as a teacher, for what it says and does not say as everywhere; else None."""
+    module = made.get("module") if isinstance(made, Mapping) else made
+    says_all = isinstance(made, Mapping) and {"module", "classes", "mean", "std"} <= made.keys()
+    own = find_network(source)
+    if says_all or own is None or not isinstance(module, nn.Module):
+        return None
+    network = load_network(own)
+    preprocess = network.preprocess
+    height, width = preprocess.size
+    if height != width:
+        raise ValueError(f"teacher {source} takes {height} x {width} pixels; a teacher is shown squares")
+    return Teacher(
+        module=network.module, classes=network.classes, mean=preprocess.mean, std=preprocess.std, resolution=height
+    )
 
 
 def _from_mapping(made: Any, source: str) -> Teacher:

@@ -65,3 +65,31 @@ def test_misuse_is_one_line(arguments, message, tmp_path, capsys):
     assert convert.main([*arguments, "--output-dir", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert message in said[-1] and not (tmp_path / "out").exists()
+
+
+def test_pictures_of_some_of_the_classes_that_a_network_knows(folder, monkeypatch, capsys):
+    """Two folders, matched by id and by name; itself as a teacher keeps the other three classes' answers."""
+    from edge_vit import train
+    from edge_vit.models.checkpoint_io import read_checkpoint
+
+    monkeypatch.chdir(folder)
+    quick = ["--data", "pictures", "--qat", "--weights", "auto", "--epochs", "1"]
+    quick += ["--threads", "1", "--precision", "fp32", "--num-workers", "0"]
+    teacher = ["--teacher", "net.py:five", "--distill-weight", "1"]
+    assert train.main(["net.py:five", *quick, *teacher]) == 0
+    said = capsys.readouterr().err
+    assert ", 2 of the network's 5 classes" in said and "forget" not in said
+    _, metadata = read_checkpoint(folder / "runs/five_32_qat/five_int8.safetensors")
+    assert [entry["id"] for entry in metadata["classes"]] == ["cat", "0", "dog", "n1", "bird"]
+    listed = (folder / "runs/five_32_qat/pictures.csv").read_text()
+    assert "1/0.png,n1," in listed and "0/0.png,0," in listed
+    assert train.main(["net.py:five", *quick, "--output-dir", "alone"]) == 0
+    assert "labels of 2 classes alone make it forget the others; --teacher net.py:five" in capsys.readouterr().err
+    shutil.copytree(folder / "pictures", folder / "others", dirs_exist_ok=True)
+    (folder / "others" / "0").rename(folder / "others" / "horse")
+    assert train.main(["net.py:five", "--data", "others", *quick[2:]]) == 2
+    told = capsys.readouterr().err
+    assert (
+        "net.py:five gives 5 logits, but there are 2 classes, and they are none of its: no class for folder horse"
+        in told
+    )
