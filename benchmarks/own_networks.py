@@ -5,7 +5,7 @@
 transformers' networks with random weights, the same every time: does it convert, how many operators are int8, how far
 are the logits from the network's in torch, how many instructions does one inference take on a Cortex-A76 core. Ours,
 float and int8 (calibrated, the default), and the int8 files of AI Edge Quantizer and of litert-torch's PT2E
-(stock_tools.py); every tool gets the same 32 pictures of --calib, logits are compared on 32 of --data. Each cell is
+(own_stock_files.py); every tool gets the same 32 pictures of --calib, logits are compared on 32 of --data. Each cell is
 saved when it is done, and what is saved is not made again. Each function without arguments below is a network for
 `edge_vit.convert benchmarks/own_networks.py:NAME`; lite0_int8.py measures those with trained weights.
 """
@@ -152,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def cell(name: str, tool: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return what is known of one network's file by one tool, which is made unless it is there."""
-    import stock_tools
+    import own_stock_files
 
     from calibration.dataset import choose, list_images
     from calibration.preprocess import Preprocess, normalise
@@ -171,11 +171,11 @@ def cell(name: str, tool: str, args: argparse.Namespace) -> dict[str, Any]:
             convert(name, tool, args)
         else:
             pixels = load_pictures(list_images(args.calib), preprocess, NUM_PICTURES).pixels
-            stock_tools.TOOLS[tool](net, preprocess, pixels, path)
+            own_stock_files.TOOLS[tool](net, preprocess, pixels, path)
     shown = load_pictures(choose(list_images(args.data), NUM_PICTURES), preprocess, NUM_PICTURES).pixels
     with torch.inference_mode():
         exact = np.concatenate([logits_of(net(torch.from_numpy(normalise(one, preprocess)))).numpy() for one in shown])
-    run = stock_tools.runner(path, preprocess)
+    run = own_stock_files.runner(path, preprocess)
     given = np.concatenate([run(one[None]) for one in shown])
     found = inspect(path)
     return {

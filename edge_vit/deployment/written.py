@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_vit.deployment.checks import list_pictures
 from edge_vit.deployment.sensitivity import SensitivityConfig
+from edge_vit.models.user_code import function_name
 
 if TYPE_CHECKING:
     from converters.manifest import Manifest
@@ -63,7 +64,7 @@ def run(config: SensitivityConfig, say: Say = lambda line: None) -> ArtefactResu
 
     assert config.artefact is not None
     manifest = check_artefact(config.artefact)
-    if manifest.model != config.model:
+    if manifest.model != function_name(config.model):
         raise ValueError(f"{config.artefact} is {manifest.model}, not {config.model}; name that variant")
     if "int8" not in manifest.precision:
         raise ValueError(f"{config.artefact} is {manifest.precision}; name an int8 file, which alone has integers")
@@ -90,8 +91,9 @@ def rebuild(manifest: "Manifest", folder: Path) -> "Int8Graph":
         ValueError: If the weights are gone or are not the same file any more.
     """
     from calibration.preprocess import Preprocess
-    from edge_vit.evaluation.comparison import find_reference
+    from edge_vit.evaluation.comparison import find_reference, recorded_network
     from edge_vit.models.sources import recorded_weights
+    from edge_vit.quantization.own_float import build_own
     from edge_vit.quantization.pipeline import BEST, BIASES, KEPT_FLOAT, build_float, prepare_int8, unpacked
     from edge_vit.quantization.plan import QParams
     from edge_vit.quantization.processors import find_processor
@@ -107,8 +109,15 @@ def rebuild(manifest: "Manifest", folder: Path) -> "Int8Graph":
         source = recorded_weights(facts["ranges_from"], folder)
     preprocess = Preprocess(**manifest.input.preprocess_fields())
     known = {name: QParams(scale=scale, zero_point=zero) for name, (scale, zero) in facts["ranges"].items()}
+    if manifest.network is None:
+        float_model = build_float(manifest.model, source, preprocess.resolution)
+    else:
+        classes = [{"id": label.id, "name": label.name} for label in manifest.classes]
+        float_model, made_from = build_own(recorded_network(manifest, manifest.network), source, classes=classes)
+        if source.checkpoint is None and made_from.digest != manifest.weights.sha256:
+            raise ValueError(f"{source.label} gives other weights than those that were converted; convert again")
     return prepare_int8(
-        build_float(manifest.model, source, preprocess.resolution), None,
+        float_model, None,
         processor=find_processor(manifest.processor), keep_float=facts.get(KEPT_FLOAT, ()), known_ranges=known,
         known_biases={name: unpacked(text) for name, text in facts.get(BIASES, {}).items()},
     )  # fmt: skip

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from calibration.dataset import Batch, ImageSet, SkippedImage
     from converters.manifest import ClassLabel, Manifest, NetworkInfo
     from edge_vit.evaluation.paired import PairedResult, PairedSums, Verdict
+    from edge_vit.models.own import OwnNetwork
     from edge_vit.models.sources import WeightsSource
 
 BATCH_SIZE = 32
+_CONVERT_AGAIN = "convert again, or give a float artefact with --float"
 Run = Callable[["np.ndarray"], "np.ndarray"]  # pixels (B, H, W, 3), uint8 -> (B, classes)
 Watch = Callable[["Batch", "np.ndarray", "np.ndarray"], None]
 
@@ -232,20 +234,31 @@ def _own_network(manifest: "Manifest", info: "NetworkInfo", source: "WeightsSour
     Raises:
         ValueError: If its file changed, or it gives other weights than those that were converted.
     """
-    from edge_vit.models.own import find_network, load_network
+    from edge_vit.models.own import load_network
 
-    hint = "convert again, or give a float artefact with --float"
-    size = (manifest.input.height, manifest.input.width)
-    own = find_network(info.source, size, mean=manifest.input.mean, std=manifest.input.std)
-    if own is None:
-        raise ValueError(f"{info.source} names no function any more; {hint}")
-    if info.sha256 not in (None, own.sha256):
-        raise ValueError(f"{info.source} is not what was converted (sha256 of its file differs); {hint}")
+    own = recorded_network(manifest, info)
     classes = [{"id": label.id, "name": label.name} for label in manifest.classes]
     network = load_network(own, source, classes)
     if source.checkpoint is None and network.sha256 != manifest.weights.sha256:
-        raise ValueError(f"{info.source} gives other weights than those that were converted; {hint}")
+        raise ValueError(f"{info.source} gives other weights than those that were converted; {_CONVERT_AGAIN}")
     return network.module
+
+
+def recorded_network(manifest: "Manifest", info: "NetworkInfo") -> "OwnNetwork":
+    """Return the network of the user's own that an artefact was made from.
+
+    Raises:
+        ValueError: If its function is gone, or its file changed.
+    """
+    from edge_vit.models.own import find_network
+
+    size = (manifest.input.height, manifest.input.width)
+    own = find_network(info.source, size, mean=manifest.input.mean, std=manifest.input.std)
+    if own is None:
+        raise ValueError(f"{info.source} names no function any more; {_CONVERT_AGAIN}")
+    if info.sha256 not in (None, own.sha256):
+        raise ValueError(f"{info.source} is not what was converted (sha256 of its file differs); {_CONVERT_AGAIN}")
+    return own
 
 
 def _find_reference(

@@ -90,11 +90,12 @@ def expand_hardswish_(graph_module: GraphModule, *, all_of_them: bool = False) -
         with graph.inserting_before(node):
             shifted = graph.call_function(ATEN.add.Tensor, (x, 3.0))
             gate = graph.call_function(ATEN.hardtanh.default, (shifted, 0.0, 6.0))
-            product = graph.call_function(ATEN.mul.Tensor, (x, gate))
-            last = product if is_folded else graph.call_function(ATEN.mul.Tensor, (product, 1.0 / 6.0))
-        for new in (shifted, gate, product, last):
+            # The sixth of x, not of the product: LiteRT's converter joins that to one HARD_SWISH, which runs in float.
+            factor = x if is_folded else graph.call_function(ATEN.mul.Tensor, (x, 1.0 / 6.0))
+            product = graph.call_function(ATEN.mul.Tensor, (factor, gate))
+        for new in (shifted, gate, product) if is_folded else (shifted, gate, factor, product):
             new.meta = dict(node.meta)
-        node.replace_all_uses_with(last)
+        node.replace_all_uses_with(product)
         graph.erase_node(node)
         count += 1
     graph_module.recompile()

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +149,7 @@ def among(splits: Splits, classes: Sequence[dict[str, str]], label: str) -> Spli
             f"{reason}; let the function take num_classes, or name the folders by its classes"
         ) from e
     folders = tuple(entry["id"] for entry in classes)
-    parts = {
+    parts: dict[str, Any] = {
         name: replace(images, labels=tuple(places[label] for label in images.labels), folders=folders)
         for name, images in (("train", splits.train), ("select", splits.select), ("val", splits.val))
     }

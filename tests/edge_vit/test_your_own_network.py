@@ -14,7 +14,7 @@ import torch
 from edge_vit.__main__ import find
 
 DOCS = Path(__file__).parents[2] / "docs/your_own_network.md"
-QUICK = {"train": "--threads 1 --precision fp32 --num-workers 0", "convert": "", "accuracy": ""}
+QUICK = {"train": "--threads 1 --precision fp32 --num-workers 0", "sensitivity": "--images 2", "report": "--limit 3"}
 
 
 def section(title):
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 
 def run(line, capsys):
-    command, *words = f"{line} {QUICK[line.split()[0]]}".split()
+    command, *words = f"{line} {QUICK.get(line.split()[0], '')}".split()
     assert find(command)(words) == 0, capsys.readouterr().err
     return capsys.readouterr()
 
@@ -51,11 +51,15 @@ def run(line, capsys):
 def test_train_convert_prove(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     lines = commands("Train, convert, prove")
-    assert [line.split()[0] for line in lines] == ["train", "train", "convert", "accuracy", "convert"]
-    said = [run(line, capsys).out for line in lines[:4]]
+    names = ["train", "train", "convert", "accuracy", "sensitivity", "sensitivity", "report", "bench_arm", "convert"]
+    assert [line.split()[0] for line in lines] == names
+    said = [run(line, capsys).out for line in lines[:7]]
     assert "on 6 images -> runs/net_64/net_float.safetensors" in said[0]
     assert "on 6 images -> runs/net_64_qat/net_int8.safetensors" in said[1]
     assert "slow path      0" in said[2] and "on 6 pictures" in said[3]
+    assert "model.attn.softmax.0" in said[4]
+    assert "integers   18 of 18 int8 operators as in the graph" in said[5] and "no fault of the runtime" in said[5]
+    assert "artifacts/report.html" in said[6] and (folder / "artifacts/report.html").exists()
     manifest = json.loads((folder / "artifacts/net_int8.tflite.json").read_text())
     assert [entry["name"] for entry in manifest["classes"]] == ["bird", "cat", "dog"]
     assert manifest["precision"] == "int8_qat" and manifest["input"]["mean"] == [0.5, 0.5, 0.5]
