@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from edge_vit.models import create_model
-from edge_vit.quantization.graph import ATEN, expand_hardswish_, export_graph, value_names
+from edge_vit.quantization.graph import ATEN, expand_hardswish_, export_graph, plain_graph, value_names
 
 
 def targets(graph_module):
@@ -46,6 +46,17 @@ def test_hardswish_that_cannot_be_folded_stays():
     graph = export_graph(model, x)
     assert ATEN.hardswish.default in targets(graph) and expand_hardswish_(graph) == 0
     assert torch.equal(graph(x), model(x))
+
+
+def test_in_a_network_of_the_users_own_it_is_written_out_and_the_sixth_comes_first():
+    """Behind the product, LiteRT's converter would join all of it to a HARD_SWISH, which has no fast int8 kernel."""
+    model, x = _SharedHardswish().eval(), torch.randn(1, 4)
+    graph = plain_graph(model, x)
+    assert expand_hardswish_(graph, all_of_them=True) == 1
+    torch.testing.assert_close(graph(x), model(x))
+    (clip,) = [node for node in graph.graph.nodes if node.target == ATEN.hardtanh.default]
+    (product,) = clip.users
+    assert not any(user.target == ATEN.mul.Tensor for user in product.users)
 
 
 class _Tied(nn.Module):
