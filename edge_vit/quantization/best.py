@@ -144,8 +144,9 @@ def find_biases(
         return {}, {}
     seen, judged = _divided(pixels)
     made = prepare_int8(
-        float_model, None, batch=2, is_free_batch=True, processor=processor, keep_float=keep_float, known_ranges=ranges
-    )
+        float_model, pixel_batches(seen, min(_BATCH, len(seen))), batch=2, is_free_batch=True, processor=processor,
+        keep_float=keep_float, known_ranges=ranges,
+    )  # fmt: skip
     simulation = Simulation(made)
     only: Part | None = "operators" if is_wide else None
     noise = {"before": _db(simulation, judged, only)}

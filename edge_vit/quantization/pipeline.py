@@ -182,7 +182,8 @@ def prepare_int8(
         is_free_batch: It takes any number from two up; `batch` is two then.
         processor: Where it is to run; `batches` may choose those ranges that only its plan has.
         keep_float: As in `make_plan`.
-        known_ranges: Ranges that were found before with the same `keep_float`; they stand, and no pixels are needed.
+        known_ranges: Ranges that were found before with the same `keep_float`; they stand. `batches` may choose what
+            they lack: exported for any number of pictures, a few networks have other moves, and a range more.
         known_biases: What was added to parameters of these names then.
         is_wide: Activations will have 16 bits: the methods that look at more than ranges look at the weights alone.
 
@@ -237,7 +238,8 @@ def prepare_int8(
         whole, plan = plan, make_plan(graph, processor=processor, keep_float=keep_float)
         ranges = ranges_of(plan, whole, ranges) if known_ranges is None else ranges
     if known_ranges is not None:
-        ranges = dict(known_ranges)
+        is_short = bool(plan.missing(known_ranges)) and batches is not None
+        ranges = (calibrate(graph, plan, batches or (), "mse") if is_short else {}) | dict(known_ranges)
     if is_corrected and batches is not None:
         biases = _find_biases(float_model, batches, ranges, processor, keep_float, summary, is_wide)
     before = _change_(graph, plan, biases, weights)
