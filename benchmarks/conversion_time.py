@@ -1,15 +1,17 @@
 """Time what a conversion does, step by step, as the lowering tools do it alone and as we have them do it.
 
-    python benchmarks/conversion_time.py [MODEL ...] [--targets tflite,executorch,coreml] [--precision int8] [--json]
+    python benchmarks/conversion_time.py [MODEL ...] [--targets tflite,executorch,coreml] [--precision int8]
+                                         [--results FILE] [--json]
 
-"Before" is the same command with every shortcut of converters/decompose.py left out. Each conversion runs in a process
-of its own, one after the other. Prints a Markdown table in seconds of the processor. Exits with 1 when the two files
-differ.
+"Before" is the same command without our shortcuts: converters/decompose.py, converters/late_code.py, and leaving out
+what decomposes nothing. Each conversion runs in a process of its own, one after the other. Prints a Markdown table in
+seconds of the processor. Exits with 1 when the two files differ.
 """
 
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -20,10 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_vit.devices import results as records_of
+
 MODELS = ("levit_128s", "efficientvit_m0", "fastervit_edge_0")
 TARGETS = ("tflite", "executorch", "coreml")
 FLAGS = {"int8": ["--int8"], "fp16": ["--fp16"], "fp32": []}
 STEPS = ("start and calibrate", "export", "decompose", "the rest of lowering", "verify", "all")
+SHORTCUTS = ("local_decompositions", "shared_provenance", "late_code", "_needed_decompositions")
 WITHIN = "the rest of lowering"  # export and decompose are counted where they are steps of this
 
 
@@ -33,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("models", nargs="*", default=list(MODELS), help="variants (the embedded ones)")
     parser.add_argument("--targets", default=",".join(TARGETS), help="separated by commas (%(default)s)")
     parser.add_argument("--precision", default="int8", choices=list(FLAGS), help="(%(default)s)")
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="keep the records here, one a line; take what is there"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", choices=("before", "after"), help=argparse.SUPPRESS)
     return parser
@@ -91,7 +99,7 @@ def convert_here(model: str, target: str, precision: str, folder: Path, *, is_be
 
     lower = importlib.import_module(f"converters.{target}.lower")
     if is_before:
-        for name in ("local_decompositions", "shared_provenance"):
+        for name in (name for name in SHORTCUTS if hasattr(lower, name)):
             setattr(lower, name, contextlib.nullcontext)
     clock.timed(torch.export, "export", "export")
     clock.timed(torch.export.ExportedProgram, "run_decompositions", "decompose")
@@ -134,6 +142,11 @@ def is_equal(record: dict[str, Any]) -> bool:
     return record["before"]["files"] == record["after"]["files"]
 
 
+def is_record(plain: dict[str, Any]) -> bool:
+    """Tell whether a line is one of ours."""
+    return plain.keys() >= {"model", "target", "precision", "before", "after"}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = build_parser().parse_args(argv)
@@ -145,11 +158,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             record = convert_here(model, target, arguments.precision, Path(folder), is_before=is_before)
         print(json.dumps(record))
         return 0
-    records = []
-    for model in arguments.models:
-        for target in targets:
-            ways = {w: convert_in_a_process(model, target, arguments.precision, w) for w in ("before", "after")}
-            records.append({"model": model, "target": target, "precision": arguments.precision, **ways})
+    try:
+        known = records_of.load_lines(arguments.results, is_record) if arguments.results else []
+        records = []
+        for model, target in itertools.product(arguments.models, targets):
+            key = {"model": model, "target": target, "precision": arguments.precision}
+            record = next((r for r in known if key.items() <= r.items()), None)
+            if record is None:
+                ways = {w: convert_in_a_process(model, target, arguments.precision, w) for w in ("before", "after")}
+                record = key | ways
+                if arguments.results:
+                    records_of.append_lines(arguments.results, [record])
+            records.append(record)
+    except ValueError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
     print(json.dumps(records, indent=1) if arguments.json else table(records))
     return 0 if all(is_equal(record) for record in records) else 1
 

@@ -76,8 +76,9 @@ def quantize_with_tool(path: Path, calib: Path, *, is_wide: bool = False) -> Pat
             picture = next(self._pictures, None)
             return None if picture is None else {manifest.input.name: picture[None]}
 
-    prepared, quantized = path.with_suffix(".prepared.onnx"), path.with_name(
-        f"{path.stem}_quantized_by_tool{'_wide' if is_wide else ''}.onnx"
+    prepared, quantized = (
+        path.with_suffix(".prepared.onnx"),
+        path.with_name(f"{path.stem}_quantized_by_tool{'_wide' if is_wide else ''}.onnx"),
     )
     quant_pre_process(str(path), str(prepared))
     quantize_static(

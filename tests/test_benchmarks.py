@@ -169,6 +169,24 @@ def test_arm_kernels():
     assert "| ADD int8 | 2.4 | - | instructions an element |" in benchmark.table(found)
 
 
+def test_conversion_time(tmp_path, monkeypatch, capsys):
+    benchmark = importlib.import_module("conversion_time")
+    asked = []
+
+    def convert(model, target, precision, way):
+        asked.append((model, way))
+        seconds = dict.fromkeys(benchmark.STEPS, 2.0 if way == "before" else 1.0)
+        return {"seconds": seconds, "files": {"a": "spoilt" if (model, way) == ("efficientvit_m0", "after") else "1"}}
+
+    monkeypatch.setattr(benchmark, "convert_in_a_process", convert)
+    words = ["--targets", "executorch", "--results", str(tmp_path / "times.jsonl")]
+    assert benchmark.main(["levit_128s", *words]) == 0
+    assert benchmark.main(["levit_128s", "efficientvit_m0", *words]) == 1
+    assert asked == [(m, w) for m in ("levit_128s", "efficientvit_m0") for w in ("before", "after")]
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert lines[0].endswith("| 2.0 → 1.0 | equal |") and lines[1].endswith("| 2.0 → 1.0 | DIFFER |")
+
+
 def test_times_are_taken_with_this_machines_name(monkeypatch):
     from edge_vit.devices.cpu import host_cpu
 

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from converters.checksum import sha256_file
-from converters.decompose import shared_provenance
+from converters.decompose import local_decompositions, shared_provenance
 from converters.executorch.clean_up import cancelled_turns
 from converters.executorch.inspect import PteInspection, inspect_lowered
 from converters.first_line import first_line
+from converters.late_code import late_code
 from converters.passes.clamps import drop_implied_clamps_
 from converters.passes.constants import fold_quantized_constants_
 from converters.passes.graph import is_qdq_graph, owned_graph
@@ -135,7 +136,8 @@ def _lower(
     from torch._export.verifier import SpecViolationError
 
     shortcuts = contextlib.ExitStack()
-    for context in (quiet(logging.NOTSET), shared_provenance(), _needed_decompositions(), cancelled_turns()):
+    decompositions = (local_decompositions(), _needed_decompositions())
+    for context in (quiet(logging.NOTSET), late_code(), shared_provenance(), *decompositions, cancelled_turns()):
         shortcuts.enter_context(context)
     with shortcuts, _refusals() as reasons:
         exported = torch.export.export(graph, inputs)

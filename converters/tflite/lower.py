@@ -19,6 +19,7 @@ from converters.card import ModelCard
 from converters.checksum import sha256_file
 from converters.decompose import local_decompositions, shared_provenance
 from converters.first_line import first_line
+from converters.late_code import late_code
 from converters.passes.constants import settle_constants_
 from converters.passes.graph import check_eval_mode, is_qdq_graph
 from converters.quiet import quiet, quiet_native
@@ -148,7 +149,7 @@ def _lower(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> tuple[bytes,
         quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(config))
     _make_contiguous_(owned)
     try:
-        with quiet(), quiet_native(), shared_provenance(), local_decompositions():
+        with quiet(), quiet_native(), late_code(), shared_provenance(), local_decompositions():
             lowered: Any = litert_torch.convert(owned, example_inputs, quant_config=quant_config)
             flatbuffer = _flatbuffer(lowered)
     except (NotImplementedError, RuntimeError) as e:

@@ -5,9 +5,10 @@ kernels do on ARM (benchmarks/tflite_int8.py and bench_arm --emulate measure it;
 
 - int8: convolution, linear, batched matmul (right-hand side symmetric: XNNPACK has no kernel for another zero point),
   addition, subtraction, multiplication, mean, sigmoid, concatenation and everything that only moves values.
-- float: softmax and the addition of the attention bias before it. An int8 softmax leaves XNNPACK and costs more than
-  the whole rest of LeViT-128S; with the bias added in float the scores need no second quantization. So do layer norm,
-  GELU and whatever is not named here: an unknown operator is a float island, and reported as one.
+- float: softmax and the addition of the attention bias before it. An int8 softmax leaves XNNPACK, costs more than
+  one in float16 with all around it, and its result's grid is fixed; with the bias added in float the scores need no
+  second quantization. So do layer norm, GELU and whatever is not named here: an unknown operator is a float island, and
+  reported as one.
 - ReLU and clipping fuse into the operator before them.
 """
 
