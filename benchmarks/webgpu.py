@@ -4,10 +4,11 @@
     python benchmarks/webgpu.py --litertjs DIR [--models levit_128s ...] [--artifacts DIR] [--check]
 
 Files are written by edge_vit.convert --processor gpu --fp16. For each: whether the engine takes it whole, and how its
-logits agree with those of LiteRT on the CPU on drawn pictures, computed in half precision, the engine's default, and
-in single precision. No GPU is needed: SwiftShader computes on the CPU, in the precision that the engine asks for. Rows
-are kept in webgpu.jsonl beside the files as they come, and a run that was cut off goes on with them. With --check the
-exit code is 1 when a file does not run wholly on the GPU, or has less than 25 dB in single precision.
+logits agree with those of LiteRT on the CPU on drawn pictures, computed in half and in single precision. No GPU is
+needed: SwiftShader computes on the CPU, but has no half precision (without which the engine's own shaders for 3x3
+convolutions do not even compile: it gives zeros, and no error). Rows are kept in webgpu.jsonl beside the files as they
+come, and a run that was cut off goes on with them. With --check the exit code is 1 when a file does not run wholly on
+the GPU, or has less than 60 dB in single precision.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from vela import EMBEDDED, MODELS, make
 
-MIN_DB = 25.0
+MIN_DB = 60.0
 NUM_PICTURES = 8
 PRECISIONS = ("fp16", "fp32")
 HEAD = (
@@ -43,6 +44,8 @@ try {
   const {name, shape, count} = await (await fetch('/task')).json();
   for (const precision of ['fp16', 'fp32']) {
     try {
+      if (precision === 'fp16' && !adapter.features.has('shader-f16'))
+        throw new Error('this GPU has no half precision');
       const model = await litert.loadAndCompile('/file/' + name, {accelerator: 'webgpu', gpuOptions: {precision}});
       const pixels = new Uint8Array(await (await fetch('/pixels/' + name)).arrayBuffer());
       const size = pixels.length / count, rows = [];
@@ -179,12 +182,12 @@ def measure(args: argparse.Namespace, path: Path) -> dict[str, Any]:
 def line(row: dict[str, Any]) -> str:
     found = [row[precision] for precision in PRECISIONS]
     shown = [one.get("error") or f"{one['same_top1']:.0%}, {one['db']:.1f}" for one in found]
-    is_whole = all(one.get("whole") for one in found)
+    is_whole = row["fp32"].get("whole")
     return f"| {row['file']} | {row['weights']} | {'yes' if is_whole else 'no'} | {' | '.join(shown)} |"
 
 
 def is_good(row: dict[str, Any]) -> bool:
-    return all(row[precision].get("whole") for precision in PRECISIONS) and row["fp32"]["db"] >= MIN_DB
+    return bool(row["fp32"].get("whole")) and row["fp32"]["db"] >= MIN_DB
 
 
 def main() -> int:
