@@ -180,7 +180,6 @@ def report(result: ConvertResult) -> list[str]:
     most_first = sorted(by_precision.items(), key=lambda entry: -entry[1])
     counted = ", ".join(f"{count} {precision}" for precision, count in most_first)
     verification = manifest.verification
-    assert verification is not None
     quantize = f"; {operators.quantize} QUANTIZE, {operators.dequantize} DEQUANTIZE" if operators.quantize else ""
     lines = [
         f"{result.artefact}  {manifest.file.num_bytes / 1e6:.2f} MB, {manifest.precision}, in {result.seconds:.0f} s",
@@ -190,7 +189,9 @@ def report(result: ConvertResult) -> list[str]:
         f"  float islands  {len(operators.float_islands)}" + _some(operators.float_islands),
         *_delegation(result),
         *(_map(entry) for entry in manifest.features),
-        f"  verified       {verification.sqnr_db:.1f} dB{_top1(verification.top1_agreement)} against float, "
+        f"  verified       {manifest.verification_reason}"
+        if verification is None
+        else f"  verified       {verification.sqnr_db:.1f} dB{_top1(verification.top1_agreement)} against float, "
         f"{result.sqnr_to_graph_db:.1f} dB against its own graph, on {verification.data}",
         f"  manifest       {result.manifest_path}",
     ]

@@ -1,4 +1,4 @@
-"""Say what a lowered ExecuTorch program does inside and outside its XNNPACK delegates."""
+"""Say what a lowered ExecuTorch program does inside and outside its delegates."""
 
 import json
 import re
@@ -16,6 +16,8 @@ PRECISIONS = {
     "xnn_datatype_qcint8": "int8",
 }  # fmt: skip
 _CONVERSIONS = ("Convert",)
+# Of delegates that say no more: in what they compute.
+_COMPUTES_IN = {"CoreMLBackend": "fp16", "VulkanBackend": "float32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,13 @@ class PteInspection:
         )
 
 
-def inspect_lowered(edge_manager: Any, reasons: dict[str, str]) -> PteInspection:
+def inspect_lowered(edge_manager: Any, reasons: dict[str, str], delegate: str = "XNNPACK") -> PteInspection:
     """Look into a program after partitioning.
 
     Args:
         edge_manager: What `to_edge_transform_and_lower` returned.
         reasons: Node name -> why the partitioner refused it.
+        delegate: What to call the delegate.
     """
     program = edge_manager.exported_program()
     outside, calls = [], 0
@@ -75,10 +78,14 @@ def inspect_lowered(edge_manager: Any, reasons: dict[str, str]) -> PteInspection
             continue
         if name != "executorch_call_delegate":
             kind = name.removeprefix("aten.")
-            outside.append(OutsideOperator(kind, node.name, reasons.get(node.name, "XNNPACK has no kernel for it")))
+            reason = reasons.get(node.name, f"{delegate} has no kernel for it")
+            outside.append(OutsideOperator(kind, node.name, reason))
             continue
         calls += 1
         lowered = getattr(program.graph_module, str(node.args[0].target))
+        if lowered.backend_id in _COMPUTES_IN:
+            _count_nodes_(lowered.original_module.graph, _COMPUTES_IN[lowered.backend_id], counts)
+            continue
         _count_payload_(payload_json(delegate_body(bytes(lowered.processed_bytes))), counts, conversions)
     plain = {kind: dict(by) for kind, by in sorted(counts.items())}
     return PteInspection(calls, plain, tuple(outside), conversions["quantize"], conversions["dequantize"])
@@ -108,6 +115,13 @@ def payload_json(body: bytes) -> dict[str, Any]:
         subprocess.run([*command, str(schema), "--", str(path)], check=True, capture_output=True)
         text = Path(folder, "graph.json").read_text()
         return json.loads(re.sub(r": \+?(-?)inf\b", r": \1Infinity", text))  # the limits of a ReLU
+
+
+def _count_nodes_(graph: Any, precision: str, counts: dict[str, Counter[str]]) -> None:
+    for node in graph.nodes:
+        name = getattr(node.target, "__name__", str(node.target))
+        if node.op == "call_function" and name != "getitem":
+            counts.setdefault(name.removeprefix("aten."), Counter())[precision] += 1
 
 
 def _count_payload_(graph: dict[str, Any], counts: dict[str, Counter[str]], conversions: Counter[str]) -> None:

@@ -1,9 +1,11 @@
-"""PyTorch to ExecuTorch (.pte), through XNNPACK.
+"""PyTorch to ExecuTorch (.pte), through XNNPACK, or float graphs through Core ML or Vulkan.
 
     model or qdq graph -> graph passes -> torch.export -> partition and lower -> file -> run and compare
 
 The file takes float32 pixels or, with an int8 graph whose input grid is that of pixels, int8 ones (pixel - 128), so
-that no operator is left outside the delegate for its sake. XNNPACK normalises inside.
+that no operator is left outside the delegate for its sake. The network normalises inside.
+
+Files for Core ML and Vulkan are lowered and looked into; this machine has nothing to run them.
 """
 
 import contextlib
@@ -20,6 +22,7 @@ from torch.fx import GraphModule
 
 from converters.checksum import sha256_file
 from converters.decompose import local_decompositions, shared_provenance
+from converters.executorch.backends import TITLES, Backend, other_partitioner
 from converters.executorch.clean_up import cancelled_turns
 from converters.executorch.inspect import PteInspection, inspect_lowered
 from converters.first_line import first_line
@@ -44,11 +47,13 @@ class ExecuTorchOptions:
     """How the file presents itself.
 
     Attributes:
+        backend: Who computes: "xnnpack", "coreml" or "vulkan".
         etrecord: Where to write an ETRecord, with which ExecuTorch's own inspector names profiled operators.
         facts: What an app must know to use the file: name -> text, number, or several of these. Each becomes a constant
             method, `get_NAME`; shape, type and range of the input are added.
     """
 
+    backend: Backend = "xnnpack"
     etrecord: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -56,14 +61,14 @@ class ExecuTorchOptions:
 def convert(
     model: nn.Module, example_inputs: tuple[Tensor, ...], output_path: Path, *, options: ExecuTorchOptions
 ) -> ConversionResult:
-    """Write `model` as a .pte file and compare it with torch.
+    """Write `model` as a .pte file and, if it is for XNNPACK, compare it with torch.
 
     Args:
         model: A float module in eval mode, or a qdq graph (quantized_decomposed operators).
         example_inputs: One batch-one input, as the model takes it.
 
     Raises:
-        ValueError: If an operator has no lowering, or the folder cannot be written.
+        ValueError: If an operator has no lowering, the backend takes no integers, or the folder cannot be written.
         ImportError: If ExecuTorch is not installed; the message names the extra.
         RuntimeError: If the written file does not compute what the model does.
     """
@@ -71,16 +76,19 @@ def convert(
     with quiet():  # copying a graph warns about torch's own classes
         graph = owned_graph(model, example_inputs)
     is_quantized = is_qdq_graph(graph)
+    if is_quantized and options.backend != "xnnpack":
+        raise ValueError(f"a quantized graph goes through xnnpack; {options.backend} takes float ones")
     grid = _prepare_(graph, is_quantized)
     inputs = example_inputs if grid is None else tuple(x.to(torch.int8) for x in example_inputs)
     details = _input_details(inputs[0], grid)
     shape = {"input_shape": tuple(inputs[0].shape)}
     methods = {f"get_{name}": value for name, value in {**options.facts, **shape, **details}.items()}
-    program, inspection = _lower(graph, inputs, methods, needs_record=options.etrecord is not None)
+    program, inspection = _lower(graph, inputs, methods, options.backend, needs_record=options.etrecord is not None)
     precision = "int8" if is_quantized else "fp32"
     with written_whole(output_path) as temporary:
         temporary.write_bytes(program.buffer)
-        _check(temporary, model, inputs[0], grid, MIN_SQNR_DB[precision])
+        if options.backend == "xnnpack":
+            _check(temporary, model, inputs[0], grid, MIN_SQNR_DB[precision])
     if options.etrecord is not None:
         with written_whole(options.etrecord) as temporary:
             program.get_etrecord().save(str(temporary))
@@ -129,7 +137,7 @@ def _prepare_(graph: GraphModule, is_quantized: bool) -> tuple[float, int] | Non
 
 
 def _lower(
-    graph: GraphModule, inputs: tuple[Tensor, ...], methods: dict[str, Any], needs_record: bool
+    graph: GraphModule, inputs: tuple[Tensor, ...], methods: dict[str, Any], backend: Backend, needs_record: bool
 ) -> tuple[Any, PteInspection]:
     """Lower; `methods` are constants that the program returns by name."""
     from executorch.exir import to_edge_transform_and_lower
@@ -137,18 +145,20 @@ def _lower(
 
     shortcuts = contextlib.ExitStack()
     decompositions = (local_decompositions(), _needed_decompositions())
-    for context in (quiet(logging.NOTSET), late_code(), shared_provenance(), *decompositions, cancelled_turns()):
+    level = logging.NOTSET if backend == "xnnpack" else logging.CRITICAL  # its partitioner's reasons are collected
+    for context in (quiet(level), late_code(), shared_provenance(), *decompositions, cancelled_turns()):
         shortcuts.enter_context(context)
     with shortcuts, _refusals() as reasons:
         exported = torch.export.export(graph, inputs)
         try:
             lowered = to_edge_transform_and_lower(
                 exported,
-                partitioner=[_partitioner()],
+                partitioner=[_partitioner() if backend == "xnnpack" else other_partitioner(backend)],
                 constant_methods=methods,
                 generate_etrecord=needs_record,
             )
-            inspection = inspect_lowered(lowered, reasons)  # first: what follows changes the graph in place
+            # First: what follows changes the graph in place.
+            inspection = inspect_lowered(lowered, reasons, TITLES[backend])
             return lowered.to_executorch(), inspection
         except (RuntimeError, NotImplementedError, AssertionError, SpecViolationError) as e:
             raise ValueError(f"executorch has no lowering for this model: {first_line(e)[:300]}") from e

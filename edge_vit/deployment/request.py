@@ -169,7 +169,7 @@ class ConvertResult:
     """What was written for one target.
 
     Attributes:
-        sqnr_to_graph_db: The file against the torch graph it was lowered from.
+        sqnr_to_graph_db: The file against the torch graph it was lowered from; None where it does not run here.
         slow_path: Operators that the runtime's fast kernels do not take, with the reason.
         layers: Where signal is lost, with `explain`.
         android: What became part of the app, with `android`.
@@ -179,7 +179,7 @@ class ConvertResult:
     manifest_path: Path
     manifest: "Manifest"
     notes: tuple[str, ...]
-    sqnr_to_graph_db: float
+    sqnr_to_graph_db: float | None
     slow_path: tuple[str, ...]
     seconds: float
     layers: tuple[tuple[str, float], ...] = ()

@@ -21,7 +21,7 @@ from converters.tflite.ahead import compile_ahead
 from converters.tflite.chips import find_chips
 from edge_vit.deployment.card import make_card
 from edge_vit.deployment.pictures import Pictures, calibration_warnings
-from edge_vit.deployment.targets import TARGETS, Io, Output, Precision, Request
+from edge_vit.deployment.targets import TARGETS, Io, Output, Precision, Request, backends_of
 from edge_vit.deployment.verify import check_outputs, check_probabilities
 from edge_vit.models.sources import WeightsSource
 from edge_vit.models.user_code import file_of
@@ -80,11 +80,11 @@ class Lowerable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Converted:
-    """One verified file, still in its staging folder, its manifest beside it; `others` were made from it."""
+    """One file, verified if it runs here, in its staging folder, its manifest beside it; `others` were made from it."""
 
     path: Path
     manifest: Manifest
-    sqnr_to_graph_db: float
+    sqnr_to_graph_db: float | None
     slow_path: tuple[str, ...]
     others: tuple[Path, ...] = ()
 
@@ -203,7 +203,8 @@ def convert_one(
     say(f"lowering to {target}")
     infix = "_features" if model.kind == "features" else ""
     made_for = "" if model.processor is CPU or model.precision == "int16" else f"_{model.processor.name}"
-    path = folder / f"{model.name}{infix}_{model.precision}{made_for}{spec.suffix}"
+    by = "" if backend == backends_of(target)[0] or not spec.runs_on else f"_{backend}"
+    path = folder / f"{model.name}{infix}_{model.precision}{made_for}{by}{spec.suffix}"
     converter = importlib.import_module(spec.module)
     request = Request(
         precision=model.precision,
@@ -228,9 +229,12 @@ def convert_one(
             raise ValueError(f"{e}{place}") from e
         raise
     draft = _draft(model, result, backend, command)
-    manifests.save(draft, path)
-    say(f"verifying on {model.pictures.description}")
-    final, to_graph = _verified(model, draft, path)
+    final: Manifest = replace(draft, verification_reason=f"not run: it is for {spec.runs_on}")
+    to_graph = None
+    if not spec.runs_on:
+        manifests.save(draft, path)
+        say(f"verifying on {model.pictures.description}")
+        final, to_graph = _verified(model, draft, path)
     manifests.save(final, path)
     slow = tuple(f"{op.type} {op.name}: {op.reason}" for op in result.details.get("slow_path", ()))
     return Converted(path=path, manifest=final, sqnr_to_graph_db=to_graph, slow_path=slow)

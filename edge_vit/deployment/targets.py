@@ -4,13 +4,17 @@ Importing this loads no runtime; a converter is imported when its target is chos
 """
 
 import difflib
+import functools
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from converters.card import ModelCard
+
+if TYPE_CHECKING:
+    from converters.executorch.backends import Backend
 
 Precision = Literal["fp32", "fp16", "int8", "int16"]
 Output = Literal["logits", "probabilities"]
@@ -52,6 +56,7 @@ class TargetSpec:
     Attributes:
         module: Imported when the target is chosen.
         extra: What of edge_vit's extras installs `packages`, which the module needs.
+        runs_on: Where its files run, "" if on this machine too: what does not is not verified.
     """
 
     module: str
@@ -60,6 +65,7 @@ class TargetSpec:
     suffix: str
     precisions: tuple[Precision, ...]
     options: Callable[[Request], Any]
+    runs_on: str = ""
 
 
 def _tflite(request: Request) -> Any:
@@ -76,7 +82,7 @@ def _tflite(request: Request) -> Any:
     )
 
 
-def _executorch(request: Request) -> Any:
+def _executorch(request: Request, backend: "Backend" = "xnnpack") -> Any:
     from converters.executorch.lower import ExecuTorchOptions
 
     card = request.card
@@ -89,7 +95,7 @@ def _executorch(request: Request) -> Any:
     }
     known = {name: text for name, text in texts.items() if text}
     facts = {**known, "classes": card.labels, "outputs": request.outputs, **request.facts}
-    return ExecuTorchOptions(etrecord=request.etrecord, facts=facts)
+    return ExecuTorchOptions(backend=backend, etrecord=request.etrecord, facts=facts)
 
 
 def _coreml(request: Request) -> Any:
@@ -140,6 +146,24 @@ TARGETS: dict[tuple[str, str], TargetSpec] = {
         suffix=".pte",
         precisions=("fp32", "int8"),
         options=_executorch,
+    ),
+    ("executorch", "coreml"): TargetSpec(
+        module="converters.executorch.lower",
+        extra="executorch,coreml",
+        packages=("executorch", "coremltools"),
+        suffix=".pte",
+        precisions=("fp32",),
+        options=functools.partial(_executorch, backend="coreml"),
+        runs_on="Apple's systems",
+    ),
+    ("executorch", "vulkan"): TargetSpec(
+        module="converters.executorch.lower",
+        extra="executorch",
+        packages=("executorch",),
+        suffix=".pte",
+        precisions=("fp32",),
+        options=functools.partial(_executorch, backend="vulkan"),
+        runs_on="an ExecuTorch built with Vulkan",
     ),
     ("coreml", "coremltools"): TargetSpec(
         module="converters.coreml.lower",
@@ -192,7 +216,8 @@ def find_backends(target: str, backend: str, precision: Precision) -> tuple[tupl
             raise ValueError(f"{name} has no backend {chosen!r}; it has {', '.join(backends_of(name))}")
         allowed = TARGETS[name, chosen].precisions
         if precision not in allowed:
-            raise ValueError(f"{name} has no {precision}; it has {', '.join(allowed)}")
+            whose = f"--backend {backend}" if backend else name
+            raise ValueError(f"{whose} has no {precision}; it has {', '.join(allowed)}")
     return tuple(pairs)
 
 

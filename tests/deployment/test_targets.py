@@ -40,6 +40,7 @@ def test_converters_exist():
         (("openvino", "", "fp32"), "unknown target 'openvino'; choose from"),
         (("executorch", "", "fp16"), "executorch has no fp16; it has fp32, int8"),
         (("all", "", "fp16"), "executorch has no fp16"),
+        (("executorch", "coreml", "int8"), "--backend coreml has no int8; it has fp32"),
         (("coreml", "xnnpack", "fp16"), "coreml has no backend 'xnnpack'; it has coremltools"),
         (("all", "xnnpack", "int8"), "--backend xnnpack belongs to one target; name it with --target in place of all"),
     ],
@@ -70,7 +71,8 @@ def test_extras_bring_the_packages_that_they_are_said_to_bring():
     """pyproject.toml's extras and the packages of TARGETS say the same."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for spec in TARGETS.values():
-        brought = {re.match(r"[\w-]+", line).group().replace("-", "_") for line in extras[spec.extra]}
+        lines = [line for name in spec.extra.split(",") for line in extras[name]]
+        brought = {re.match(r"[\w-]+", line).group().replace("-", "_") for line in lines}
         assert {*spec.packages, "torchao"} <= brought
 
 

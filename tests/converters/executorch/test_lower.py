@@ -298,3 +298,28 @@ def test_levit_128s_is_at_most_two_delegate_calls(is_int8: bool, tmp_path: Path)
     result = convert(model, (example,), tmp_path / "m.pte", options=ExecuTorchOptions())
     assert result.details["delegate_calls"] <= 2
     assert result.details["slow_path"] == ()
+
+
+@pytest.mark.parametrize(("backend", "precision"), [("coreml", "fp16"), ("vulkan", "float32")])
+def test_other_delegates_take_float_graphs(
+    backend: str, precision: str, small_model: nn.Module, small_example: tuple[Tensor, ...], tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if backend == "coreml":
+        pytest.importorskip("coremltools")
+    options: Any = ExecuTorchOptions(backend=backend, facts={"model": "small"})  # type: ignore[arg-type]
+    result = convert(small_model, small_example, tmp_path / "m.pte", options=options)
+    operators = result.details["operators"]
+    convolutions = [counts for kind, counts in operators.counts.items() if kind.startswith("conv")]
+    assert convolutions == [{precision: 2}] and operators.counts["bmm.default"] == {precision: 2}
+    assert result.details["delegate_calls"] == 1 and result.details["slow_path"] == ()
+    assert b"small" in (tmp_path / "m.pte").read_bytes() and "INFO" not in capfd.readouterr().err
+
+
+def test_other_delegates_take_no_integers(
+    small_qdq: GraphModule, small_example: tuple[Tensor, ...], tmp_path: Path
+) -> None:
+    options = ExecuTorchOptions(backend="vulkan")
+    with pytest.raises(ValueError, match="a quantized graph goes through xnnpack; vulkan takes float ones"):
+        convert(small_qdq, small_example, tmp_path / "m.pte", options=options)
+    assert not list(tmp_path.iterdir())
