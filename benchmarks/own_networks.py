@@ -98,6 +98,9 @@ def randomize_(net: nn.Module, side: int) -> None:
     for most pictures, as trained ones do. With biases near 0 a deep network of random weights is chaos: it makes of
     noise of 1% at its input more than a sixth at its logits, in float, and no comparison of files tells anything.
     """
+    from calibration.preprocess import Preprocess, normalise
+    from edge_vit.deployment.pictures import drawn_pictures
+
     generator = torch.Generator().manual_seed(0)
     norms = (nn.BatchNorm2d, nn.BatchNorm1d, nn.LayerNorm, nn.GroupNorm)
     scales = {id(p) for m in net.modules() if isinstance(m, norms) for p in m.parameters()}
@@ -112,18 +115,20 @@ def randomize_(net: nn.Module, side: int) -> None:
         elif tensor.dim() == 1:
             tensor.uniform_(0.2, 0.5, generator=generator)
     for norm in moving:
-        norm.weight.uniform_(0.3, 0.6, generator=generator)
-        norm.bias.normal_(0.0, 0.6, generator=generator)
+        norm.weight.uniform_(0.1, 0.3, generator=generator)
+        norm.bias.normal_(0.0, 0.3, generator=generator)
     for norm in moving:
         norm.momentum, norm.num_batches_tracked = None, torch.tensor(0)
         norm.train()
+    drawn = normalise(drawn_pictures(Preprocess(resolution=side), 8).pixels, Preprocess(resolution=side))
     detail = torch.randn(8, 3, 8, 8, generator=generator)
     pictures = nn.functional.interpolate(detail, size=(side, side), mode="bicubic")
+    pictures += 0.3 * torch.randn(pictures.shape, generator=generator)
     net.eval()
     for norm in moving:
         norm.train()
     if moving:
-        net(pictures + 0.3 * torch.randn(pictures.shape, generator=generator))
+        net(torch.cat([torch.from_numpy(drawn), pictures]))
     net.eval()
 
 

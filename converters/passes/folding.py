@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 from converters.passes.graph import ATEN, add_known_constant_, add_parameter_, finish_, get_tensor, shape_of
 
 _SAME_TYPE = (ATEN.to.dtype, ATEN.to.dtype_layout, ATEN._to_copy.default, ATEN.type_as.default, ATEN.to.device)
+_ARITHMETIC = (ATEN.add.Tensor, ATEN.sub.Tensor, ATEN.mul.Tensor, ATEN.div.Tensor)
 _IDLE = (ATEN.lift_fresh_copy.default, ATEN.detach.default, ATEN.alias.default, ATEN.lift_fresh.default)
 
 
@@ -25,6 +26,25 @@ def drop_idle_(graph: GraphModule) -> int:
         elif node.op == "call_function" and "assert" in str(node.target).lower():
             graph.graph.erase_node(node)
             changed += 1
+    return finish_(graph, changed)
+
+
+def drop_broadcasts_(graph: GraphModule) -> int:
+    """Let sums and products spread a value themselves where it is expanded for them alone.
+
+    LiteRT's converter turns the axes of pictures around such an expand, and then finds the shapes unfit.
+    """
+    changed = 0
+    for node in [n for n in graph.graph.nodes if n.target in (ATEN.expand.default, ATEN.expand_as.default)]:
+        for user in list(node.users):
+            if user.target not in _ARITHMETIC or user.args[0] is user.args[1]:
+                continue
+            (other,) = (one for one in user.args[:2] if one is not node)
+            if isinstance(other, Node) and shape_of(other) is not None and shape_of(other) == shape_of(user):
+                user.replace_input_with(node, node.args[0])  # type: ignore[arg-type]
+                changed += 1
+        if not node.users:
+            graph.graph.erase_node(node)
     return finish_(graph, changed)
 
 

@@ -6,7 +6,7 @@ from converters.passes.activations import plain_arithmetic_, spell_out_activatio
 from converters.passes.attention import batch_matmuls_, spell_out_attention_
 from converters.passes.batch_norm import fold_batch_norms_, fold_scales_
 from converters.passes.convolutions import number_paddings_
-from converters.passes.folding import drop_idle_, fold_constants_
+from converters.passes.folding import drop_broadcasts_, drop_idle_, fold_constants_
 from converters.passes.in_place import without_in_place_
 from converters.passes.means import plane_means_
 from converters.passes.pixels import fold_normalisation_
@@ -25,6 +25,7 @@ def simplify_(graph: GraphModule) -> str:
     """
     without_in_place_(graph)
     drop_idle_(graph)
+    drop_broadcasts_(graph)
     plain_moves_(graph)
     spell_out_attention_(graph)
     fold_constants_(graph)

@@ -226,7 +226,7 @@ def convert_one(
         result = converter.convert(graph, inputs, path, options=spec.options(request))
     except ValueError as e:
         if own is not None and (place := blamed(graph, str(e), file_of(own.source))):
-            raise ValueError(f"{e}{place}") from e
+            raise ValueError(f"{str(e).strip()}{place}") from e
         raise
     draft = _draft(model, result, backend, command)
     final: Manifest = replace(draft, verification_reason=f"not run: it is for {spec.runs_on}")

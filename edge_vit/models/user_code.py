@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from converters.first_line import first_line
+
 _NAME = re.compile(r"(?P<module>[A-Za-z_][\w.]*|.+\.py):(?P<function>[A-Za-z_]\w*)")
 # What somebody else's code is known to raise where it is not what was meant.
 _ERRORS = (
@@ -85,7 +87,7 @@ def errors_of(text: str, what: str) -> Iterator[None]:
     try:
         yield
     except _ERRORS as e:
-        told = f"{text} {what}: {type(e).__name__}: {_first_line(e)}{_where(e, file_of(text))}"
+        told = f"{text} {what}: {_told(e)}{_where(e, file_of(text))}"
         if "data-dependent" in told:
             told += "; it decides by a picture's values: decide by shapes, or write torch.where"
         raise ValueError(told) from e
@@ -99,7 +101,7 @@ def _find(text: str) -> Callable[[], Any]:
     try:
         module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
     except _ERRORS as e:
-        raise ValueError(f"{module_name} cannot be imported: {type(e).__name__}: {_first_line(e)}") from e
+        raise ValueError(f"{module_name} cannot be imported: {_told(e)}") from e
     function = getattr(module, name, None)
     if not callable(function):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -130,8 +132,9 @@ def _load_file(path: Path) -> Any:
     return module
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
+def _told(error: BaseException) -> str:
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"
 
 
 def _where(error: BaseException, file: str | None) -> str:

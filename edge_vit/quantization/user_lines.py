@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch.fx import GraphModule, Node
 
+_PLACE = re.compile(r"([^\s'\"]+\.py):(\d+)(?::\d+)?: error")  # as LiteRT's converter says it
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 # What runs in float among integers -> what runs in int8 in its place.
 _INSTEAD = {
@@ -42,6 +43,8 @@ def blamed(graph: object, message: str, file: str | None) -> str:
     """Return "; it is PLACE, write ..." for an operator that a runtime's message names, "" where none is found."""
     if not isinstance(graph, GraphModule):
         return ""
+    if said := _PLACE.search(message):
+        return f"; that is {Path(said[1]).name} line {said[2]}: write it in other operators"
     words = set(re.findall(r"[a-z]\w+", message))
     for node in graph.graph.nodes:
         if node.op != "call_function" or not hasattr(node.target, "_opname"):

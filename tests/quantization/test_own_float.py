@@ -63,6 +63,8 @@ def test_what_a_runtime_refuses_is_found_in_the_users_file(message):
     found = blamed(float_graph(model, 1, False), message, str(FILE))
     assert f"special_i0 is at users_networks.py line {line('torch.special.i0')}" in found
     assert blamed(float_graph(model, 1, False), "something else", str(FILE)) == ""
+    message = "Failed to run converter passes: /x/their/net.py:253:0: error: 'tfl.mul' op operands are unfit\n"
+    assert blamed(float_graph(model, 1, False), message, str(FILE)).startswith("; that is net.py line 253: ")
 
 
 def test_what_a_layer_gives_cut_off_at_six_has_a_range_of_its_own():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from converters.passes.activations import plain_arithmetic_, spell_out_activations_
 from converters.passes.attention import batch_matmuls_, spell_out_attention_
 from converters.passes.convolutions import number_paddings_
-from converters.passes.folding import drop_idle_, fold_constants_
+from converters.passes.folding import drop_broadcasts_, drop_idle_, fold_constants_
 from converters.passes.shapes import plain_moves_
 
 
@@ -128,6 +128,23 @@ def test_moves_in_plain_forms(name: str) -> None:
     assert not {"aten.reshape_as.default", "aten.unbind.int", "aten.roll.default"} & set(targets(graph))
     x = torch.randn(2, 3, 4)
     assert torch.equal(graph(x), function(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "left"),
+    [
+        (lambda x: x * x.sum(-1, keepdim=True).expand_as(x), 0),
+        (lambda x: x.mean(-1, keepdim=True).expand(2, 3, 4) - x, 0),
+        (lambda x: (x + 1).sum(-1, keepdim=True).expand(2, 3, 4) * 2, 1),  # nothing else is as large
+        (lambda x: torch.cat([x, x.sum(-1, keepdim=True).expand_as(x)]), 1),
+    ],
+)
+def test_sums_and_products_spread_by_themselves(function: Callable[[Tensor], Tensor], left: int) -> None:
+    module, x = Function(function), torch.randn(2, 3, 4)
+    graph = owned(module, 2, 3, 4)
+    assert drop_broadcasts_(graph) == 1 - left
+    assert sum("expand" in name for name in targets(graph)) == left
+    assert torch.equal(graph(x), module(x))
 
 
 def test_what_changes_nothing_is_dropped() -> None:
