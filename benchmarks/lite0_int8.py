@@ -23,6 +23,7 @@ import torch
 from calibration.dataset import BatchLoader, choose, list_images, match_classes
 from calibration.lists import list_labelled
 from calibration.preprocess import Preprocess, normalise
+from converters.sqnr import sqnr_db
 from edge_vit.deployment.pictures import load_pictures
 from edge_vit.evaluation.paired import PairedSums
 from edge_vit.models.imagenet import imagenet_classes
@@ -53,6 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--artifacts", type=Path, default=Path("artifacts"), help="files that are there are not made anew"
     )
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--noise", type=int, metavar="N", help="only say where the noise comes from, on N pictures of each folder"
+    )
     return parser
 
 
@@ -126,6 +130,34 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     return [results[tool] for tool in args.tools if tool in results]
 
 
+def noise(args: argparse.Namespace) -> dict[str, float]:
+    """Return the signal to noise of the logits in dB: of ranges alone, of weights or values alone, of corrections."""
+    from edge_vit.models.own import find_network, find_own_weights
+    from edge_vit.quantization.own_float import build_own
+    from edge_vit.quantization.pipeline import pixel_batches, prepare_int8, run_pixels
+    from edge_vit.quantization.simulate import Simulation
+
+    own = find_network(f"{own_networks.HERE}:{args.network}")
+    assert own is not None
+    model, _ = build_own(own, find_own_weights(own, "auto", is_int8=True, has_calibration=True))
+    seen, shown = (
+        load_pictures(list_images(folder), model.preprocess, args.noise).pixels for folder in (args.calib, args.data)
+    )
+    exact, found = run_pixels(model.module, shown), {}
+    for method, parts in (("mse", (None, "operators", "values")), ("min_max", (None,)), ("corrected", (None,))):
+        made = prepare_int8(model, pixel_batches(seen, 8), method, 2, is_free_batch=True)  # type: ignore[arg-type]
+        simulation = Simulation(made)
+        every = [layer.name for layer in simulation.layers]
+        for part in parts:
+            logits = [
+                simulation.logits(simulation.run(x, every, only=part)).numpy()  # type: ignore[arg-type]
+                for x in pixel_batches(shown, 8)
+            ]
+            name = {None: "", "operators": ", weights alone", "values": ", values alone"}[part]
+            found[method + name] = sqnr_db(exact, np.concatenate(logits)[: len(shown)])
+    return found
+
+
 def table(results: list[dict[str, Any]]) -> str:
     """Return the Markdown table."""
     lines = [
@@ -146,6 +178,10 @@ def table(results: list[dict[str, Any]]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
     args = build_parser().parse_args(argv)
+    if args.noise is not None:
+        for what, decibels in noise(args).items():
+            print(f"{decibels:6.1f} dB  {what}")
+        return 0
     results = measure(args)
     print(json.dumps(results, indent=2) if args.json else table(results))
     return 0
