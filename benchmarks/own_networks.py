@@ -121,7 +121,8 @@ def randomize_(net: nn.Module, side: int) -> None:
         norm.momentum, norm.num_batches_tracked = None, torch.tensor(0)
         norm.train()
     drawn = normalise(drawn_pictures(Preprocess(resolution=side), 8).pixels, Preprocess(resolution=side))
-    detail = torch.randn(8, 3, 8, 8, generator=generator)
+    detail = torch.randn(8, 3, 8, 8, generator=generator) * torch.linspace(0.2, 1.0, 8)[:, None, None, None]
+    detail += torch.randn(8, 3, 1, 1, generator=generator)  # light and color
     pictures = nn.functional.interpolate(detail, size=(side, side), mode="bicubic")
     pictures += 0.3 * torch.randn(pictures.shape, generator=generator)
     net.eval()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from converters.passes.convolutions import PADS, is_zero_pad
 from converters.passes.graph import (
     ATEN,
     add_call_,
@@ -18,8 +19,6 @@ from converters.passes.graph import (
     shape_of,
     stored,
 )
-
-_PADS = (ATEN.pad.default, ATEN.constant_pad_nd.default)
 
 
 def fold_normalisation_(graph: GraphModule) -> str:
@@ -42,7 +41,7 @@ def fold_normalisation_(graph: GraphModule) -> str:
         scale, shift = scale * affine[0], shift * affine[0] + affine[1]
         node, count = user, count + 1
     first, pads = only_user(node), [0, 0, 0, 0]  # left, right, top, bottom
-    while first is not None and first.target in _PADS and _is_zero_pad(first):
+    while first is not None and first.target in PADS and is_zero_pad(first):
         given: list[int] = [*first.args[1], 0, 0, 0, 0][:4]  # type: ignore
         pads, node = [a + b for a, b in zip(pads, given, strict=True)], first
         first = only_user(node)
@@ -85,15 +84,6 @@ def _affine(graph: GraphModule, user: Node, source: Node) -> tuple[Tensor, Tenso
     if user.target in (ATEN.mul.Tensor, ATEN.div.Tensor):
         return (value if user.target == ATEN.mul.Tensor else 1.0 / value), zero
     return one, (value if user.target == ATEN.add.Tensor else -value)
-
-
-def _is_zero_pad(node: Node) -> bool:
-    mode = node.args[2] if node.target == ATEN.pad.default and len(node.args) > 2 else "constant"
-    value = node.args[3:4] if node.target == ATEN.pad.default else node.args[2:3]
-    widths = node.args[1]
-    is_plane = isinstance(widths, list | tuple) and len(widths) <= 4 and all(isinstance(w, int) for w in widths)
-    is_plane = is_plane and min(widths) >= 0  # type: ignore[arg-type, type-var]
-    return is_plane and mode == "constant" and not any(value) and not node.kwargs
 
 
 def _kind(node: Node) -> str:

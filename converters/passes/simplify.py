@@ -5,7 +5,7 @@ from torch.fx import GraphModule
 from converters.passes.activations import plain_arithmetic_, spell_out_activations_
 from converters.passes.attention import batch_matmuls_, spell_out_attention_
 from converters.passes.batch_norm import fold_batch_norms_, fold_scales_
-from converters.passes.convolutions import number_paddings_
+from converters.passes.convolutions import fold_paddings_, number_paddings_
 from converters.passes.folding import drop_broadcasts_, drop_idle_, fold_constants_
 from converters.passes.in_place import without_in_place_
 from converters.passes.means import plane_means_
@@ -35,6 +35,7 @@ def simplify_(graph: GraphModule) -> str:
     split_projections_(graph)
     fold_scales_(graph)
     reason = fold_normalisation_(graph)
+    fold_paddings_(graph)
     spell_out_activations_(graph)
     batch_matmuls_(graph)
     plane_means_(graph)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from converters.passes.activations import plain_arithmetic_, spell_out_activations_
 from converters.passes.attention import batch_matmuls_, spell_out_attention_
-from converters.passes.convolutions import number_paddings_
+from converters.passes.convolutions import fold_paddings_, number_paddings_
 from converters.passes.folding import drop_broadcasts_, drop_idle_, fold_constants_
 from converters.passes.shapes import plain_moves_
 
@@ -110,6 +110,35 @@ def test_paddings_in_numbers(kernel: int, padding: str) -> None:
     assert number_paddings_(graph) == 1 and "aten.conv2d.padding" not in targets(graph)
     x = torch.randn(2, 3, 9, 8)
     assert torch.allclose(graph(x), module(x), atol=1e-6)
+
+
+PADDED = {
+    "alike": ((1, 1, 2, 2), nn.Conv2d(4, 5, 3, 2), 1),
+    "a convolution's own comes on top": ((2, 2), nn.Conv2d(4, 4, 3, 1, 1, groups=4), 1),
+    "more at the end, depthwise": ((0, 1, 1, 2), nn.Conv2d(4, 8, 3, 2, groups=4, bias=False), 1),
+    "more at the end, dense": ((0, 1, 0, 1), nn.Conv2d(4, 5, 3, 2), 0),
+    "more at the start": ((1, 0, 1, 0), nn.Conv2d(4, 4, 3, 2, groups=4), 0),
+    "more at the end, dilated": ((0, 1, 0, 1), nn.Conv2d(4, 4, 3, dilation=2, groups=4), 0),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_a_pad_before_a_convolution_is_its_own(name: str) -> None:
+    widths, conv, folded = PADDED[name]
+    module = nn.Sequential(nn.ReLU(), Function(lambda x: F.pad(x, widths)), conv).eval()
+    graph = owned(module, 2, 4, 9, 8)
+    x, before = torch.randn(2, 4, 9, 8), conv.weight.detach().clone()
+    assert fold_paddings_(graph) == folded
+    assert sum("pad." in name for name in targets(graph)) == 1 - folded
+    assert torch.allclose(graph(x), module(x), atol=1e-6) and torch.equal(conv.weight, before)
+
+
+@pytest.mark.parametrize(
+    "kept", [lambda x: F.pad(x, (1, 1), value=1.0), lambda x: F.pad(x, (1, 1, 0, 0), mode="reflect")]
+)
+def test_a_pad_of_something_else_than_zeros_stays(kept: Callable[[Tensor], Tensor]) -> None:
+    module = nn.Sequential(Function(kept), nn.Conv2d(4, 5, 3)).eval()
+    assert fold_paddings_(owned(module, 2, 4, 9, 8)) == 0
 
 
 MOVES = {
