@@ -268,7 +268,7 @@ def test_hexagon():
 
 def test_hexagon_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     benchmark = importlib.import_module("hexagon")
-    started, dying = [], {3}
+    started, failing = [], {3: ValueError("the simulator ended"), 5: KeyboardInterrupt()}
 
     class Simulator:
         placement = benchmark.Placement(**PLACED | {"on_cpu": ("DequantizeLinear last",)})
@@ -285,9 +285,8 @@ def test_hexagon_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
 
         def run(self, images):
             value = int(images[0, 0, 0, 0])
-            if value in dying:
-                dying.clear()
-                raise ValueError("the simulator ended")
+            if value in failing:
+                raise failing.pop(value)
             return np.full((1, 10), value, np.float32)
 
     manifest = SimpleNamespace(file=SimpleNamespace(sha256="a"))
@@ -296,12 +295,14 @@ def test_hexagon_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "load_for", lambda path: manifest)
     pixels = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
     path = tmp_path / "m.onnx"
-    logits, placement = benchmark.simulate(path, pixels[:5], 2)
-    assert logits[:, 0].tolist() == [0, 1, 2, 3, 4] and placement.on_npu == {"Conv": 3, "Add": 2}
-    assert len(started) == 3  # the second ended after one picture
-    assert benchmark.simulate(path, pixels, 2)[0][:, 0].tolist() == [0, 1, 2, 3, 4, 5] and len(started) == 4
-    manifest.file.sha256 = "another"
-    assert len(benchmark.simulate(path, pixels[:2], 2)[0]) == 2 and len(started) == 5
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.simulate(path, pixels, 2)
+    assert len(started) == 4  # 0 and 1; 2, and at 3 it ended; 3 and 4; at 5 the run was cut off
+    logits, placement = benchmark.simulate(path, pixels, 2)
+    assert logits[:, 0].tolist() == [0, 1, 2, 3, 4, 5] and placement.on_npu == {"Conv": 3, "Add": 2}
+    assert len(started) == 5  # for 5 alone
+    assert benchmark.simulate(path, pixels, 2)[0].shape == (6, 10) and len(started) == 5
+    assert benchmark.simulate(path, pixels[::-1], 2)[0][0, 0] == 5 and len(started) == 8  # others, all anew
 
 
 def test_webgpu():
