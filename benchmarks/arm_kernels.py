@@ -149,6 +149,10 @@ def measure(cpu: str) -> list[tuple[str, float, str]]:
         ("FULLY_CONNECTED, inner loop", 1 / loop, rate),
         ("FULLY_CONNECTED, around it", (shallow - loop * 64 * 64 * 256) / (64 * 64), result),
     ]
+    alone, even, odd = (count(fully_connected(rows, 256, 512)) for rows in (1, 48, 49))
+    found.append(("FULLY_CONNECTED 256 to 512, one row alone", alone / 512, result))
+    found.append(("FULLY_CONNECTED 256 to 512, 48 rows", even / (48 * 512), result))
+    found.append(("FULLY_CONNECTED 256 to 512, the 49th row", (odd - even) / 512, result))
     sizes = ((3, 16, 224, False), (3, 16, 224, True), (16, 32, 112, False), (64, 128, 28, False))
     for channels, filters, side, in_pairs in sizes:
         cost = count(convolution(side, channels, filters, in_pairs=in_pairs))
