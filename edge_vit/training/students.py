@@ -20,6 +20,7 @@ from edge_vit.models.checkpoint_io import write_checkpoint
 from edge_vit.models.own import LoadedNetwork, OwnNetwork, pictures_of
 from edge_vit.models.sources import WeightsSource
 from edge_vit.models.weights import LoadReport, compact, load_backbone
+from edge_vit.quantization.best import find_biases
 from edge_vit.quantization.checkpoint import quantized_weight_names, save_quantized
 from edge_vit.quantization.graph import export_graph
 from edge_vit.quantization.own_float import build_own
@@ -156,7 +157,14 @@ def qat_student(
     plan = make_plan(graph, processor=processor)
     if place.is_main:
         print("calibrating", file=sys.stderr)
-    ranges = calibrate(graph, plan, pixel_batches(_calibration_pixels(train, float_model.preprocess)))
+    pixels = _calibration_pixels(train, float_model.preprocess)
+    ranges = calibrate(graph, plan, pixel_batches(pixels))
+    # It starts where `convert --calib` ends: biases take up the mean that int8 adds.
+    biases, _ = find_biases(float_model, pixels, ranges, processor)
+    parameters = dict(graph.named_parameters())
+    with torch.no_grad():
+        for bias, delta in biases.items():
+            parameters[bias].add_(delta)
     quantized = quantized_weight_names(graph, plan)  # before fake quantization comes between operators and weights
     preprocess = float_model.preprocess
     model = QatModel(graph, plan, ranges, preprocess.mean, preprocess.std, num_processes=place.num_processes)
