@@ -3,8 +3,8 @@
     python benchmarks/calibration_methods.py --calib DIR/train --data DIR/val --json calibration.json
 
 Each embedded model's float weights are quantized with ranges from the same 128 pictures: by the lowest and highest
-value ("min_max", what stock tools do), by least squared error ("mse", our default) and by `--calib-method best`; "qat"
-is the embedded int8 checkpoint. All are compared with the float model on the same pictures, as the graph that every
+value ("min_max", what stock tools do), by least squared error ("mse"), the same with corrected biases ("corrected", our
+default) and by `--calib-method best`; "qat" is the embedded int8 checkpoint. All are compared with the float model on the same pictures, as the graph that every
 converter lowers.
 """
 
@@ -26,7 +26,7 @@ from edge_vit.quantization.pipeline import build_float, pixel_batches, prepare_i
 from edge_vit.quantization.simulate import Simulation
 
 MODELS = ("levit_128s", "efficientvit_m0", "fastervit_edge_0")
-METHODS = ("min_max", "mse", "best", "qat")
+METHODS = ("min_max", "mse", "corrected", "best", "qat")
 BATCH = 16
 
 

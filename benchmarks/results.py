@@ -22,7 +22,8 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "quantization.md")
 MODELS = ("levit_128s", "efficientvit_m0", "fastervit_edge_0")
 CPUS = ("cortex-a76", "cortex-a53")
 _METHODS = {
-    "min_max": "lowest and highest value", "mse": "least squared error (default)", "best": "`--calib-method best`",
+    "min_max": "lowest and highest value", "mse": "least squared error", "corrected": "biases corrected (default)",
+    "best": "`--calib-method best`",
     "qat": "QAT",
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- results: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
