@@ -1,16 +1,17 @@
 """What int8 costs without training, by how ranges are chosen, beside quantization-aware training.
 
-    python benchmarks/calibration_methods.py --calib DIR/train --data DIR/val --json calibration.json
+    python benchmarks/calibration_methods.py --calib DIR/train --data DIR/val --rows calibration.json
 
 Each embedded model's float weights are quantized with ranges from the same 128 pictures: by the lowest and highest
 value ("min_max", what stock tools do), by least squared error ("mse"), the same with corrected biases ("corrected", our
-default) and by `--calib-method best`; "qat" is the embedded int8 checkpoint. All are compared with
-the float model on the same pictures, as the graph that every converter lowers.
+default) and by `--calib-method best`; "qat" is the embedded int8 checkpoint. All are compared with the float model on
+the same pictures, as the graph that every converter lowers. Rows are kept in --rows as they come and not measured again.
 """
 
 import argparse
 import dataclasses
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,27 +38,29 @@ def main() -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="use N pictures of --data")
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--rows", type=Path, required=True, metavar="FILE", help="JSON of all figures")
     arguments = parser.parse_args()
     print(
         f"{'model':<18}{'ranges':<9}{'top-1':>7}{'float':>8}{'drop':>7}  {'95% interval':<16}{'agreement':>10}{'dB':>7}"
     )
-    rows = []
+    rows = json.loads(arguments.rows.read_text()) if arguments.rows.exists() else []
     for name in arguments.models:
-        rows += measure(name, arguments)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+        known = [row["ranges"] for row in rows if row["model"] == name]
+        for row in measure(name, [m for m in arguments.methods if m not in known], arguments):
+            rows.append(row)
+            arguments.rows.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def measure(name: str, arguments: argparse.Namespace) -> list[dict]:
-    """Compare every way of quantizing one model with its float model."""
+def measure(name: str, methods: Sequence[str], arguments: argparse.Namespace) -> Iterator[dict]:
+    """Compare ways of quantizing one model with its float model; yield a row for each."""
+    if not methods:
+        return
     float_model = build_float(name, find_weights(name, "embedded", prefer_quantized=False), None)
     images = choose(labelled(list_class_folders(arguments.data), arguments.data, float_model), arguments.limit)
     batches = [(b.pixels, b.labels) for b in BatchLoader(images, float_model.preprocess, batch_size=BATCH)]
     floats = [run_pixels(float_model.module, pixels, len(pixels)) for pixels, _ in batches]
     calibration = load_pictures(list_class_folders(arguments.calib), float_model.preprocess, NUM_CALIBRATION_PICTURES)
-    rows = []
-    for method in arguments.methods:
+    for method in methods:
         if method == "qat":
             trained = build_float(name, find_weights(name, "embedded", prefer_quantized=True), None)
             made = prepare_int8(trained, None, batch=2, is_free_batch=True)
@@ -76,8 +79,7 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict]:
             f"{f'{low:.2f} to {high:.2f}':<16}{100 * found.agreement:>9.2f}%{found.sqnr_db:>7.1f}",
             flush=True,
         )
-        rows.append({"model": name, "ranges": method} | dataclasses.asdict(found))
-    return rows
+        yield {"model": name, "ranges": method} | dataclasses.asdict(found)
 
 
 if __name__ == "__main__":
