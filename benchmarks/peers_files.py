@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from edge_vit.devices import packages
 PNNX, MNN = "pnnx==20261020", "MNN==3.6.1"
 RIVALS = Path(__file__).with_name("rivals.py")
 NUM_PICTURES = 32
+TARGETS = {".tflite": "tflite", ".pte": "executorch", ".onnx": "onnx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +80,30 @@ class Maker:
         return normalised(load_pictures(list_images(self._calib), Preprocess(resolution=224), NUM_PICTURES).pixels)
 
     def ours(self, path: Path) -> None:
-        target = {".tflite": "tflite", ".pte": "executorch", ".onnx": "onnx"}[path.suffix]
-        self._convert(self.model, target, path)
+        self._convert(self.model, TARGETS[path.suffix], path, self._int8_flags(path))
 
     def other(self, path: Path) -> None:
         """Make our file of another network, with random weights."""
-        self._convert(f"{RIVALS}:{path.stem.rpartition('_')[0]}", "tflite", path)
+        self._convert(f"{RIVALS}:{path.stem.rpartition('_')[0]}", "tflite", path, self._int8_flags(path))
 
-    def _convert(self, model: str, target: str, path: Path) -> None:
-        words = [model, "--target", target, "--output-dir", str(path.parent)]
-        if "int8" in path.stem:
-            words += ["--int8", "--calib", str(self._calib), "--calib-images", str(NUM_PICTURES)]
-        _run([sys.executable, "-m", "edge_vit.convert", *words])
+    def _int8_flags(self, path: Path) -> list[str]:
+        flags = ["--int8", "--calib", str(self._calib), "--calib-images", str(NUM_PICTURES)]
+        return flags if "int8" in path.stem else []
+
+    def _convert(self, model: str, target: str, path: Path, flags: Sequence[str]) -> None:
+        _run(
+            [
+                sys.executable,
+                "-m",
+                "edge_vit.convert",
+                model,
+                "--target",
+                target,
+                "--output-dir",
+                str(path.parent),
+                *flags,
+            ]
+        )
 
     def litert_float(self, path: Path) -> None:
         import litert_torch
