@@ -33,7 +33,7 @@ STEPS = (
     "train levit_128s --data pets --qat --weights runs/levit_128s_224/levit_128s_float.safetensors",
     "convert levit_128s --target tflite --int8 --weights runs/levit_128s_224_qat/levit_128s_int8.safetensors",
     f"accuracy {INT8} --data runs/levit_128s_224_qat/pictures.csv",
-    f"classify {INT8} pets/corgi",
+    f"classify {INT8} PICTURE",
     f"report {INT8} --data runs/levit_128s_224_qat/pictures.csv",
     f"bench_arm --emulate {INT8} --by-operator",
     "convert levit_128s --target all --int8 --output-dir four --data DATA/val",
@@ -87,8 +87,9 @@ def journey(folder: Path, arguments: argparse.Namespace) -> Iterator[dict]:
         for picture in sorted((data / "train" / synset).iterdir())[:NUM_OWN]:
             shutil.copy(picture, folder / "pets" / name)
     for step in STEPS:
-        words = step.replace("DATA", str(data)).replace("FLOAT", str(clone / FLOAT)).split()
-        command = [str(clone / ".venv/bin/python"), "-m", f"edge_vit.{words[0]}", *words[1:]]
+        picture = min((folder / "pets/corgi").iterdir())
+        words = step.replace("DATA", str(data)).replace("FLOAT", str(clone / FLOAT)).replace("PICTURE", str(picture))
+        command = [str(clone / ".venv/bin/python"), "-m", *f"edge_vit.{words}".split()]
         said = step.replace("DATA", "DIR").replace("FLOAT", Path(FLOAT).name)
         yield {"step": f"python -m edge_vit.{said}"} | run(command, folder)
 
