@@ -5,7 +5,7 @@
 Each embedded model's float weights are quantized with ranges from the same 128 pictures: by the lowest and highest
 value ("min_max", what stock tools do), by least squared error ("mse"), the same with corrected biases ("corrected", our
 default) and by `--calib-method best`; "qat" is the embedded int8 checkpoint. All are compared with the float model on
-the same pictures, as the graph that every converter lowers. Rows are kept in --rows as they come and not measured again.
+the same pictures, as the graph that every converter lowers. Rows are kept in --rows as they come, not measured again.
 """
 
 import argparse
