@@ -1,5 +1,6 @@
 """The processes that torchrun starts, the device of each, and the arithmetic that it is fast in."""
 
+import ctypes
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,15 @@ def join(place: Place, device: "torch.device") -> None:
 
 
 def leave() -> None:
-    """Leave the group, if one was joined."""
+    """Leave the group, if one was joined.
+
+    The group's object is never freed, one a process: gloo's ends its thread while it holds Python's lock, and that
+    thread may wait for the lock, to let go of the last collective's tensors. Then neither goes on.
+    """
     import torch.distributed as dist
 
     if dist.is_initialized():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(dist.group.WORLD))
         dist.destroy_process_group()
 
 
