@@ -115,7 +115,7 @@ def runner(path: Path, preprocess: Preprocess) -> Run:
                 value = value.transpose(0, 2, 3, 1)
             interpreter.set_tensor(given["index"], _to_grid(value, given))
             interpreter.invoke()
-            found.append(_from_grid(interpreter.get_tensor(wanted["index"]), wanted))
+            found.append(from_grid(interpreter.get_tensor(wanted["index"]), wanted))
         return np.concatenate(found)
 
     return run
@@ -128,7 +128,8 @@ def _to_grid(value: np.ndarray, tensor: Any) -> np.ndarray:
     return np.clip(np.round(value / scale) + zero_point, -128, 127).astype(np.int8)
 
 
-def _from_grid(value: np.ndarray, tensor: Any) -> np.ndarray:
+def from_grid(value: np.ndarray, tensor: Any) -> np.ndarray:
+    """Return a .tflite's output as float32; `tensor` is what its interpreter says of it."""
     if tensor["dtype"] == np.float32:
         return value.copy()
     scale, zero_point = tensor["quantization"]

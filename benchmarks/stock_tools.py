@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from own_stock_files import from_grid
 from peers import Counter, drawn_pixels, input_of
 from peers_files import PEERS, TARGETS, Maker, Peer, normalised
 
@@ -143,11 +144,7 @@ def runner(tool: Peer, path: Path) -> Run:
     def run(pixels: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(given["index"], input_of(tool, path, pixels))
         interpreter.invoke()
-        value = interpreter.get_tensor(wanted["index"])
-        if value.dtype == np.float32:
-            return value.copy()
-        scale, zero_point = wanted["quantization"]
-        return ((value.astype(np.float32) - zero_point) * scale).astype(np.float32)
+        return from_grid(interpreter.get_tensor(wanted["index"]), wanted)
 
     return run
 
